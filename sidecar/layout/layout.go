@@ -1,0 +1,70 @@
+// Package layout names what the webhook writes into a pod and the sidecar reads there: containers, volumes,
+// paths, ports, environment, annotations. Both sides import it, so that neither guesses.
+package layout
+
+const (
+	// RedirectContainer programs the pod's nftables rules and exits; it alone holds NET_ADMIN.
+	RedirectContainer = "chaperone-redirect"
+	// SidecarContainer is the native sidecar (KEP-753).
+	SidecarContainer = "chaperone"
+
+	// SidecarBinary is the one program of the sidecar image; its first argument is redirect, run or ready.
+	SidecarBinary = "/sidecar"
+
+	// StateVolume (memory) is mounted read-write in our two containers alone: nameservers noted before any
+	// agent code ran, CA and host key, the last policy.
+	StateVolume = "chaperone-state"
+	StatePath   = "/var/lib/chaperone/state"
+	// SpoolVolume (size-limited) holds recordings not yet acknowledged. Sidecar alone.
+	SpoolVolume = "chaperone-spool"
+	SpoolPath   = "/var/lib/chaperone/spool"
+	// TrustVolume (memory) holds public material; agents mount it read-only.
+	TrustVolume = "chaperone-trust"
+	TrustPath   = "/var/run/chaperone/trust"
+	// IdentityVolume projects the broker token. Sidecar alone.
+	IdentityVolume = "chaperone-identity"
+	IdentityPath   = "/var/run/chaperone/identity"
+	// KubeVolume (memory) stands at the standard service account path of agents: our CA, the namespace and a
+	// placeholder token, written by the sidecar.
+	KubeVolume = "chaperone-kube"
+	KubePath   = "/var/lib/chaperone/kube"
+	// ServiceAccountPath is where in-cluster clients look (client-go rest.InClusterConfig).
+	ServiceAccountPath = "/var/run/secrets/kubernetes.io/serviceaccount"
+
+	// NameserversFile, in StatePath: one IP address a line, written by the redirect container.
+	NameserversFile = "nameservers"
+	// SearchFile, in StatePath: the resolver's search domains and ndots as noted with the nameservers.
+	SearchFile = "resolv.conf"
+	// PolicyFile, in StatePath: the last policy.Set received, JSON.
+	PolicyFile = "policy.json"
+	// CAFile, in TrustPath: the pod's public CA, PEM. The only file an agent needs to trust us.
+	CAFile = "ca.crt"
+
+	// ProxyPort is where redirected TCP arrives, on 127.0.0.1 and ::1 only.
+	ProxyPort = 15001
+	// DNSPort is where redirected DNS arrives (UDP and TCP), on 127.0.0.1 and ::1 only.
+	DNSPort = 15053
+
+	// EnvBroker is host:port of the operator's broker service.
+	EnvBroker = "CHAPERONE_BROKER"
+	// EnvBrokerCA is the operator's root certificate, PEM.
+	EnvBrokerCA = "CHAPERONE_BROKER_CA"
+	// EnvUID is the sidecar's uid, decimal: the only owner whose traffic is not redirected.
+	EnvUID = "CHAPERONE_UID"
+	// EnvPodName, EnvPodNamespace, EnvPodUID and EnvPodIPs come from the downward API.
+	EnvPodName      = "CHAPERONE_POD_NAME"
+	EnvPodNamespace = "CHAPERONE_POD_NAMESPACE"
+	EnvPodUID       = "CHAPERONE_POD_UID"
+	EnvPodIPs       = "CHAPERONE_POD_IPS"
+
+	// TokenAudience is the audience of the sidecar's projected token; no other token is accepted by the broker.
+	TokenAudience = "broker.chaperone.dev"
+
+	// BoundLabelsAnnotation keeps the labels that a pod was admitted with, as JSON: policies are matched against
+	// these for the pod's whole life, so that relabelling changes nothing.
+	BoundLabelsAnnotation = "chaperone.dev/bound-labels"
+	// InjectedAnnotation marks a pod that was injected; its value is the version of the injection.
+	InjectedAnnotation = "chaperone.dev/injected"
+	// InjectedLabel is the same mark for selectors (kubectl get pods -l).
+	InjectedLabel = "chaperone.dev/injected"
+)

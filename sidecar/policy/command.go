@@ -1,0 +1,71 @@
+package policy
+
+// Protocol names what a connection speaks.
+type Protocol string
+
+const (
+	ProtocolPostgres   Protocol = "postgres"
+	ProtocolSSH        Protocol = "ssh"
+	ProtocolKubernetes Protocol = "kubernetes"
+)
+
+// Command is one thing an agent asks for, as its protocol's recogniser understood it. Exactly one of the
+// protocol fields is set, or Unrecognised is non-empty and none is.
+type Command struct {
+	Protocol Protocol
+	// Text is what a person reads: the source text of the command, unmasked and untruncated.
+	Text string
+	// Unrecognised says why the command could not be understood; it is then never forwarded unless the policy
+	// asks for an approval of such commands.
+	Unrecognised string
+	SQL          *SQL
+}
+
+// SQL is one PostgreSQL statement, or one statement nested in another (a data-modifying CTE, EXPLAIN's inner
+// statement): a recogniser returns each as a Command of its own, and the strictest verdict counts.
+type SQL struct {
+	// Command is the command tag without row counts, in upper case: SELECT, DROP TABLE, COPY TO.
+	Command string
+	// Tables are all relations that the statement names, schema-qualified.
+	Tables []Table
+	// Columns are columns named as schema.table.column where they could be resolved, else *.*.column.
+	Columns []string
+	// Functions are all functions called, schema-qualified where the statement qualifies them.
+	Functions []string
+	// Unfiltered is true for UPDATE and DELETE without a WHERE clause (also WHERE true and other constants).
+	Unfiltered bool
+	// Refused names why the statement is refused whatever the rules say (a function that takes SQL as text,
+	// server-side file access, replication). Empty: judge by the rules.
+	Refused string
+	// Opaque says that the statement's effect cannot be seen (DO, CALL, untrusted languages).
+	Opaque bool
+	// ReadOnly is true for a statement that only reads (used by recording durability).
+	ReadOnly bool
+	// Fingerprint is literal-free: equal for statements that differ only in constants.
+	Fingerprint string
+}
+
+// Table is a relation and how it is used.
+type Table struct {
+	// Schema is resolved through the session's search_path where the statement does not name it; empty for a
+	// name that could be in any schema.
+	Schema string
+	Name   string
+	Write  bool
+}
+
+// Verdict is what was decided about a command.
+type Verdict struct {
+	Action Action
+	// Policy is namespace/name of the policy that decided; empty where no policy speaks for the destination.
+	Policy     string
+	Generation int64
+	// Rule is the rule's name, or one of the built-in names: default, unrecognised, builtin, egress.
+	Rule string
+	// Message is for the agent: the rule's own, or a sentence that names what was refused.
+	Message string
+	// Approval is set for RequireApproval.
+	Approval *Approval
+	// Audited is the action that an Audit policy would have carried out; empty when nothing was weakened.
+	Audited Action
+}
