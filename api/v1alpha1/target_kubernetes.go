@@ -1,0 +1,93 @@
+package v1alpha1
+
+// KubernetesTarget is a Kubernetes API server: the pod's own by default.
+type KubernetesTarget struct {
+	// credentials is a kubeconfig Secret (key kubeconfig) for another account or cluster. Default: the pod's own
+	// service account, its token in the sidecar alone.
+	//
+	// +optional
+	Credentials *Credentials `json:"credentials,omitempty"`
+	// +kubebuilder:validation:MaxItems=128
+	// +listType=map
+	// +listMapKey=name
+	// +optional
+	Rules []KubernetesRule `json:"rules,omitempty"`
+	// +kubebuilder:default=Deny
+	// +optional
+	DefaultAction Action `json:"defaultAction,omitempty"`
+	// +kubebuilder:validation:MaxItems=64
+	// +listType=atomic
+	// +optional
+	Masking []StreamMasking `json:"masking,omitempty"`
+}
+
+// KubernetesRule is one row of the rule list.
+//
+// +kubebuilder:validation:XValidation:rule="self.action == 'RequireApproval' || !has(self.approval)",message="approval belongs to action RequireApproval",fieldPath=".approval"
+type KubernetesRule struct {
+	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`
+	// +kubebuilder:validation:MaxLength=63
+	// +required
+	Name string `json:"name"`
+	// +optional
+	Match KubernetesMatch `json:"match,omitempty"`
+	// +kubebuilder:validation:MaxLength=4096
+	// +optional
+	When string `json:"when,omitempty"`
+	// +required
+	Action Action `json:"action"`
+	// +kubebuilder:validation:MaxLength=512
+	// +optional
+	Message string `json:"message,omitempty"`
+	// +optional
+	Approval *Approval `json:"approval,omitempty"`
+}
+
+// KubernetesMatch matches an API request, or the command of exec and attach.
+type KubernetesMatch struct {
+	// verbs as RBAC names them.
+	//
+	// +kubebuilder:validation:MaxItems=32
+	// +kubebuilder:validation:items:MaxLength=64
+	// +listType=set
+	// +optional
+	Verbs []string `json:"verbs,omitempty"`
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:items:MaxLength=253
+	// +listType=set
+	// +optional
+	APIGroups []string `json:"apiGroups,omitempty"`
+	// resources as RBAC names them: pods, pods/exec, *.
+	//
+	// +kubebuilder:validation:MaxItems=128
+	// +kubebuilder:validation:items:MaxLength=253
+	// +listType=set
+	// +optional
+	Resources []string `json:"resources,omitempty"`
+	// +kubebuilder:validation:MaxItems=128
+	// +kubebuilder:validation:items:MaxLength=63
+	// +listType=set
+	// +optional
+	Namespaces []string `json:"namespaces,omitempty"`
+	// names are globs over object names.
+	//
+	// +kubebuilder:validation:MaxItems=128
+	// +kubebuilder:validation:items:MaxLength=253
+	// +listType=set
+	// +optional
+	Names []string `json:"names,omitempty"`
+	// containers of exec and attach.
+	//
+	// +kubebuilder:validation:MaxItems=32
+	// +kubebuilder:validation:items:MaxLength=63
+	// +listType=set
+	// +optional
+	Containers []string `json:"containers,omitempty"`
+	// programs that exec runs, shells looked through.
+	//
+	// +kubebuilder:validation:MaxItems=128
+	// +kubebuilder:validation:items:MaxLength=256
+	// +listType=set
+	// +optional
+	Programs []string `json:"programs,omitempty"`
+}
