@@ -13,8 +13,10 @@ import (
 // GroupVersion of every type in this package.
 var GroupVersion = schema.GroupVersion{Group: "chaperone.dev", Version: "v1alpha1"}
 
+var schemeBuilder = runtime.NewSchemeBuilder(addKnownTypes)
+
 // AddToScheme registers the types of this package.
-var AddToScheme = runtime.NewSchemeBuilder(addKnownTypes).AddToScheme
+var AddToScheme = schemeBuilder.AddToScheme
 
 func addKnownTypes(scheme *runtime.Scheme) error {
 	scheme.AddKnownTypes(GroupVersion,
