@@ -1,0 +1,78 @@
+package postgresserver
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+func TestServer(t *testing.T) {
+	s, err := Start("log_statement=all")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+
+	t.Run("answers over TLS with a certificate of its authority", func(t *testing.T) {
+		cfg, err := pgconn.ParseConfig(s.DSN(Superuser, s.Password, "postgres"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		roots := x509.NewCertPool()
+		roots.AppendCertsFromPEM(s.Authority.PEM)
+		cfg.TLSConfig = &tls.Config{RootCAs: roots, ServerName: "db.test"}
+		conn, err := pgconn.ConnectConfig(ctx, cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close(ctx)
+		got, err := conn.Exec(ctx, "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()").ReadAll()
+		if err != nil || string(got[0].Rows[0][0]) != "t" {
+			t.Fatalf("got %v, %v; want a TLS session", got, err)
+		}
+	})
+	t.Run("refuses a wrong password", func(t *testing.T) {
+		if _, err := pgconn.Connect(ctx, s.DSN(Superuser, "wrong", "postgres")); err == nil {
+			t.Fatal("connected with a wrong password")
+		}
+	})
+	t.Run("keeps its data over a crash", func(t *testing.T) {
+		query(t, ctx, s, "CREATE TABLE kept (n int); CHECKPOINT")
+		s.Down()
+		if _, err := pgconn.Connect(ctx, s.DSN(Superuser, s.Password, "postgres")); err == nil {
+			t.Fatal("a server that is down answered")
+		}
+		if err := s.Up(); err != nil {
+			t.Fatal(err)
+		}
+		query(t, ctx, s, "SELECT n FROM kept")
+	})
+	t.Run("runs the client programs", func(t *testing.T) {
+		out, err := s.Command("psql", "-XAtc", "SELECT 1+1", s.DSN(Superuser, s.Password, "postgres")).CombinedOutput()
+		if err != nil || string(out) != "2\n" {
+			t.Fatalf("psql said %q, %v", out, err)
+		}
+	})
+}
+
+func query(t *testing.T, ctx context.Context, s *Server, sql string) {
+	t.Helper()
+	conn, err := pgconn.Connect(ctx, s.DSN(Superuser, s.Password, "postgres"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(ctx)
+	if _, err := conn.Exec(ctx, sql).ReadAll(); err != nil {
+		t.Fatal(err)
+	}
+}
