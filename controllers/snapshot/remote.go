@@ -1,0 +1,69 @@
+package snapshot
+
+import (
+	"github.com/chaperone-dev/chaperone/api/v1alpha1"
+	"github.com/chaperone-dev/chaperone/sidecar/policy"
+)
+
+func (c *converter) ssh(at Path, in *v1alpha1.SSHTarget) *policy.SSH {
+	out := &policy.SSH{
+		User:          in.User,
+		KnownHosts:    c.knownHosts(at.Child("knownHosts"), &in.KnownHosts),
+		DefaultAction: action(in.DefaultAction, policy.Deny),
+		Masking:       c.streams(at.Child("masking"), in.Masking),
+	}
+	for i, r := range in.Rules {
+		out.Rules = append(out.Rules, policy.Rule{
+			Name: r.Name,
+			Match: policy.Match{
+				Programs:   r.Match.Programs,
+				Arguments:  r.Match.Arguments,
+				Subsystems: r.Match.Subsystems,
+				Paths:      r.Match.Paths,
+				Forwarding: r.Match.Forwarding,
+				PTY:        r.Match.PTY,
+				Unresolved: r.Match.Unresolved,
+			},
+			When:     r.When,
+			Action:   policy.Action(r.Action),
+			Message:  r.Message,
+			Approval: c.ruleApproval(at.Child("rules").Index(i), r.Action, r.Approval),
+		})
+	}
+	return out
+}
+
+func (c *converter) kubernetes(at Path, in *v1alpha1.KubernetesTarget) *policy.Kubernetes {
+	out := &policy.Kubernetes{
+		DefaultAction: action(in.DefaultAction, policy.Deny),
+		Masking:       c.streams(at.Child("masking"), in.Masking),
+	}
+	for i, r := range in.Rules {
+		out.Rules = append(out.Rules, policy.Rule{
+			Name: r.Name,
+			Match: policy.Match{
+				Verbs:        r.Match.Verbs,
+				APIGroups:    r.Match.APIGroups,
+				Resources:    r.Match.Resources,
+				Namespaces:   r.Match.Namespaces,
+				Names:        r.Match.Names,
+				Containers:   r.Match.Containers,
+				ExecPrograms: r.Match.Programs,
+			},
+			When:     r.When,
+			Action:   policy.Action(r.Action),
+			Message:  r.Message,
+			Approval: c.ruleApproval(at.Child("rules").Index(i), r.Action, r.Approval),
+		})
+	}
+	return out
+}
+
+func (c *converter) streams(at Path, in []v1alpha1.StreamMasking) []policy.Masking {
+	var out []policy.Masking
+	for i, m := range in {
+		c.pattern(at.Index(i).Child("pattern"), m.Pattern)
+		out = append(out, policy.Masking{Detectors: detectors(m.Detectors), Pattern: m.Pattern, Method: policy.MaskRedact})
+	}
+	return out
+}
