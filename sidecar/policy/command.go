@@ -26,6 +26,12 @@ type Command struct {
 type SQL struct {
 	// Command is the command tag without row counts, in upper case: SELECT, DROP TABLE, COPY TO.
 	Command string
+	// Via are the tags of the statements that this one is wrapped in, outermost first: EXPLAIN, PREPARE,
+	// DECLARE CURSOR. A rule that forbids matches on them too.
+	Via []string
+	// Control says that the statement only steers the session (BEGIN, COMMIT, SHOW, harmless SET, DEALLOCATE):
+	// rules that match it count, a target's defaultAction does not.
+	Control bool
 	// Tables are all relations that the statement names, schema-qualified.
 	Tables []Table
 	// Columns are columns named as schema.table.column where they could be resolved, else *.*.column.
@@ -41,6 +47,12 @@ type SQL struct {
 	Opaque bool
 	// ReadOnly is true for a statement that only reads (used by recording durability).
 	ReadOnly bool
+	// Launders names a protected column whose values the statement would move to where they cannot be masked
+	// (INSERT ... SELECT, CREATE TABLE AS, NOTIFY): refused where a policy masks. Set from the lineage.
+	Launders string
+	// Infers names a protected column that is used outside plain output (a predicate, an ordering): refused or
+	// sent for approval where a policy says inference. Set from the lineage.
+	Infers string
 	// Fingerprint is literal-free: equal for statements that differ only in constants.
 	Fingerprint string
 }
@@ -52,6 +64,10 @@ type Table struct {
 	Schema string
 	Name   string
 	Write  bool
+	// Candidates are further schemas that the name could be in, beside Schema: where the search_path has
+	// several schemas and nothing is known of what they hold, or a temporary table could shadow the name. A
+	// rule that forbids matches if any candidate does, a rule that permits only if all do.
+	Candidates []string
 }
 
 // Verdict is what was decided about a command.
@@ -60,7 +76,7 @@ type Verdict struct {
 	// Policy is namespace/name of the policy that decided; empty where no policy speaks for the destination.
 	Policy     string
 	Generation int64
-	// Rule is the rule's name, or one of the built-in names: default, unrecognised, builtin, egress.
+	// Rule is the rule's name, or one of the built-in names (RuleDefault and the others).
 	Rule string
 	// Message is for the agent: the rule's own, or a sentence that names what was refused.
 	Message string

@@ -132,13 +132,16 @@ type Postgres struct {
 	// CAPEM is the upstream's root, resolved by the operator from caFrom. Empty: the system's roots.
 	CAPEM []byte `json:"caPEM,omitempty"`
 	// HasCredentials says that user and password (or client certificate) are leased from the operator.
-	HasCredentials bool      `json:"hasCredentials,omitempty"`
-	Rules          []Rule    `json:"rules,omitempty"`
-	DefaultAction  Action    `json:"defaultAction"`
-	Unrecognised   Action    `json:"unrecognised,omitempty"` // Deny (default) or RequireApproval
-	Masking        []Masking `json:"masking,omitempty"`
-	Inference      Action    `json:"inference,omitempty"` // "", Deny or RequireApproval
-	Limits         Limits    `json:"limits"`
+	HasCredentials bool `json:"hasCredentials,omitempty"`
+	// CredentialsID names the credential without being one (the Secret's namespace/name): where two policies
+	// have a target for one destination, equal IDs say that they mean the same credential. Empty: unlike any.
+	CredentialsID string    `json:"credentialsID,omitempty"`
+	Rules         []Rule    `json:"rules,omitempty"`
+	DefaultAction Action    `json:"defaultAction"`
+	Unrecognised  Action    `json:"unrecognised,omitempty"` // Deny (default) or RequireApproval
+	Masking       []Masking `json:"masking,omitempty"`
+	Inference     Action    `json:"inference,omitempty"` // "", Deny or RequireApproval
+	Limits        Limits    `json:"limits"`
 }
 
 // Limits bound one statement. Zero means no limit.

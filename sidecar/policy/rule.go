@@ -1,0 +1,174 @@
+package policy
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// Condition is a rule's `when`, compiled.
+type Condition interface {
+	// Eval says whether the rule is for the command. An error is a refusal: what could not be evaluated is not
+	// allowed.
+	Eval(Command) (bool, error)
+}
+
+// Conditions compiles `when` expressions. Package sidecar/policy/cel sets it when it is linked; the evaluator
+// stands behind this hook because it is large, and only policies that use it should pay for it.
+var Conditions func(protocol Protocol, expression string) (Condition, error)
+
+func compileCondition(protocol Protocol, expression string) (Condition, error) {
+	if Conditions == nil {
+		return nil, errors.New("this program was built without CEL")
+	}
+	return Conditions(protocol, expression)
+}
+
+// checkProtocol refuses a match on what the protocol does not have: it would silently match nothing.
+func (m *Match) checkProtocol(protocol Protocol) error {
+	fields := []struct {
+		name     string
+		set      bool
+		protocol Protocol
+	}{
+		{"commands", len(m.Commands) > 0, ProtocolPostgres},
+		{"tables", len(m.Tables) > 0, ProtocolPostgres},
+		{"columns", len(m.Columns) > 0, ProtocolPostgres},
+		{"functions", len(m.Functions) > 0, ProtocolPostgres},
+		{"unfiltered", m.Unfiltered != nil, ProtocolPostgres},
+		{"programs", len(m.Programs) > 0, ProtocolSSH},
+		{"arguments", len(m.Arguments) > 0, ProtocolSSH},
+		{"subsystems", len(m.Subsystems) > 0, ProtocolSSH},
+		{"paths", len(m.Paths) > 0, ProtocolSSH},
+		{"forwarding", len(m.Forwarding) > 0, ProtocolSSH},
+		{"pty", m.PTY != nil, ProtocolSSH},
+		{"unresolved", m.Unresolved != nil, ProtocolSSH},
+		{"verbs", len(m.Verbs) > 0, ProtocolKubernetes},
+		{"apiGroups", len(m.APIGroups) > 0, ProtocolKubernetes},
+		{"resources", len(m.Resources) > 0, ProtocolKubernetes},
+		{"namespaces", len(m.Namespaces) > 0, ProtocolKubernetes},
+		{"names", len(m.Names) > 0, ProtocolKubernetes},
+		{"containers", len(m.Containers) > 0, ProtocolKubernetes},
+		{"execPrograms", len(m.ExecPrograms) > 0, ProtocolKubernetes},
+	}
+	for _, f := range fields {
+		if f.set && f.protocol != protocol {
+			return fmt.Errorf("match.%s: a field of %s rules, not of %s rules", f.name, f.protocol, protocol)
+		}
+	}
+	return nil
+}
+
+// decide is one policy's verdict, before its Audit weakens it.
+func (t *compiledTarget) decide(cmd *Command) Verdict {
+	v := Verdict{Policy: t.policy.name, Generation: t.policy.generation}
+	s := cmd.SQL
+	switch {
+	case cmd.Unrecognised != "":
+		return t.unrecognisedVerdict(v, cmd.Unrecognised)
+	case s == nil || cmd.Protocol != t.protocol:
+		return t.unrecognisedVerdict(v, "no recogniser for "+string(cmd.Protocol)+" on a "+string(t.protocol)+" target")
+	case s.Refused != "":
+		v.Action, v.Rule, v.Message = Deny, RuleBuiltin, s.Command+" refused: "+s.Refused
+		return v
+	case s.Launders != "" && len(t.target.Postgres.Masking) > 0:
+		v.Action, v.Rule = Deny, RuleMasking
+		v.Message = s.Command + " would move values of " + s.Launders + ", which is masked, to where they cannot be masked"
+		return v
+	}
+	v = t.decideRules(v, cmd)
+	if s.Infers == "" {
+		return v
+	}
+	if i := t.target.Postgres.Inference; rank(i) > rank(v.Action) {
+		v.Action, v.Rule, v.Approval = i, RuleInference, nil
+		v.Message = s.Command + " uses " + s.Infers + ", which is masked, outside plain output"
+		if i == RequireApproval {
+			v.Approval = &defaultApproval
+		}
+	}
+	return v
+}
+
+func (t *compiledTarget) decideRules(v Verdict, cmd *Command) Verdict {
+	for i := range t.rules {
+		r := &t.rules[i]
+		matched, err := r.matchSQL(cmd)
+		if err != nil {
+			v.Action, v.Rule, v.Message = Deny, r.doc.Name, "the rule's condition could not be evaluated: "+err.Error()
+			return v
+		}
+		if matched {
+			return t.verdict(v, r.doc.Action, r.doc.Name, r.doc.Message, r.doc.Approval, cmd)
+		}
+	}
+	if cmd.SQL.Control {
+		v.Action, v.Rule = Allow, RuleBuiltin
+		return v
+	}
+	return t.verdict(v, t.fallback, RuleDefault, "", nil, cmd)
+}
+
+func (t *compiledTarget) verdict(v Verdict, action Action, rule, message string, approval *Approval, cmd *Command) Verdict {
+	v.Action, v.Rule, v.Message = action, rule, message
+	if action == Allow {
+		return v
+	}
+	if message == "" {
+		v.Message = describe(cmd.SQL, action)
+	}
+	if action == RequireApproval {
+		v.Approval = approval
+		if approval == nil {
+			v.Approval = &defaultApproval
+		}
+	}
+	return v
+}
+
+func (t *compiledTarget) unrecognisedVerdict(v Verdict, why string) Verdict {
+	v.Action, v.Rule, v.Message = t.unrecognised, RuleUnrecognised, "the command was not understood: "+why
+	if v.Action == RequireApproval {
+		v.Approval = &defaultApproval
+	}
+	return v
+}
+
+// defaultApproval is what an approval asks for where the policy says nothing, the defaults of the AgentPolicy
+// resource: one person, a quarter of an hour, never while a transaction holds locks.
+var defaultApproval = Approval{Required: 1, TimeoutSeconds: 900, WaitSeconds: 900, InTransaction: "Refuse", Scope: "Pod"}
+
+// describe names what was refused: the command and what it works on.
+func describe(s *SQL, action Action) string {
+	var b strings.Builder
+	b.WriteString(s.Command)
+	if s.Unfiltered {
+		b.WriteString(" without WHERE")
+	}
+	if len(s.Tables) > 0 {
+		b.WriteString(" on ")
+		for i := range s.Tables {
+			// A statement may name thousands; three tell the reader which one it was.
+			if i == 3 {
+				fmt.Fprintf(&b, " and %d more", len(s.Tables)-i)
+				break
+			}
+			if i > 0 {
+				b.WriteString(", ")
+			}
+			if schema := s.Tables[i].Schema; schema != "" {
+				b.WriteString(schema + ".")
+			}
+			b.WriteString(s.Tables[i].Name)
+		}
+	}
+	if s.Opaque {
+		b.WriteString(", whose effect cannot be seen,")
+	}
+	if action == RequireApproval {
+		b.WriteString(" needs an approval")
+	} else {
+		b.WriteString(" is not allowed")
+	}
+	return b.String()
+}

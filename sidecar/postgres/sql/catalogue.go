@@ -1,0 +1,28 @@
+package sql
+
+// Catalogue is what is known of the server's relations. Implementations answer from memory and are safe for
+// concurrent use.
+type Catalogue interface {
+	// Relation returns the relation of the name, or false where none is known. An unknown relation is never
+	// proved clear.
+	Relation(schema, name string) (Relation, bool)
+}
+
+// Relation is a table, view or anything else that can stand in FROM.
+type Relation struct {
+	// Kind is pg_class.relkind: r, p, v, m, f, S, c, t, i.
+	Kind byte
+	// Columns are the live columns' names in order of attnum.
+	Columns []string
+	// Definition is pg_get_viewdef of a view or materialized view, every name in it schema-qualified (taken
+	// with an empty search_path). Empty: where its columns come from is not known.
+	Definition string
+	// Family are the relations that share rows with this one: ancestors and descendants by inheritance or
+	// partitioning. A column protected in one is protected in all.
+	Family []RelationName
+}
+
+// RelationName is a relation's full name.
+type RelationName struct {
+	Schema, Name string
+}
