@@ -1,0 +1,156 @@
+package mask
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/chaperone-dev/chaperone/sidecar/policy"
+)
+
+// kind numbers the detectors.
+type kind uint8
+
+const (
+	creditCard kind = iota
+	email
+	iban
+	usSSN
+	cloudKey
+	privateKey
+	kinds
+)
+
+// names are the detectors as a policy names them, in the order of their kinds.
+var names = [kinds]string{"CreditCard", "Email", "IBAN", "USSSN", "CloudKey", "PrivateKey"}
+
+// Names returns the names of all detectors.
+func Names() []string { return slices.Clone(names[:]) }
+
+// Detectors is a set of detectors, ready to use from several goroutines. A nil *Detectors finds nothing.
+type Detectors struct {
+	on      [kinds]bool
+	partial [kinds]bool
+	any     bool
+}
+
+// NewDetectors returns the detectors with these names; what they find is redacted. The error names what is
+// unknown.
+func NewDetectors(names []string) (*Detectors, error) {
+	return Compile([]policy.Masking{{Detectors: names}})
+}
+
+// All returns every detector.
+func All() *Detectors {
+	d, _ := NewDetectors(names[:])
+	return d
+}
+
+// Compile returns the union of the rows' detectors. Partial keeps the last four characters of a card, an account
+// or a social security number; every other method, and a detector that several rows name with different
+// methods, redacts: a match inside a text cannot become NULL.
+func Compile(rows []policy.Masking) (*Detectors, error) {
+	d := &Detectors{}
+	for _, row := range rows {
+		for _, name := range row.Detectors {
+			k := slices.Index(names[:], name)
+			if k < 0 {
+				return nil, fmt.Errorf("unknown detector %q: known are %s", name, strings.Join(names[:], ", "))
+			}
+			partial := row.Method == policy.MaskPartial
+			d.partial[k] = partial && (!d.on[k] || d.partial[k])
+			d.on[k], d.any = true, true
+		}
+	}
+	return d, nil
+}
+
+// Empty tells whether there is nothing to detect.
+func (d *Detectors) Empty() bool { return d == nil || !d.any }
+
+// Rewrite replaces every match in src by as many bytes and returns the number of matches. It returns src itself
+// when nothing matches; otherwise the result is in dst's memory where that is large enough. dst must not overlap
+// src; its content is not kept.
+func (d *Detectors) Rewrite(dst, src []byte) (out []byte, hits int) {
+	if d.Empty() {
+		return src, 0
+	}
+	r := rewriter{src: src, dst: dst, partial: &d.partial}
+	d.scan(&r)
+	if r.hits == 0 {
+		return src, 0
+	}
+	return r.out, r.hits
+}
+
+// May tells whether src could hold a match. It looks at less than Rewrite does and may be asked about many values
+// at once, with their framing between them: false means that no value in src matches.
+func (d *Detectors) May(src []byte) bool {
+	if d.Empty() {
+		return false
+	}
+	switch {
+	case d.on[email] && mayEmail(src),
+		d.on[creditCard] && mayCard(src),
+		d.on[usSSN] && maySSN(src),
+		d.on[iban] && mayIBAN(src),
+		d.on[cloudKey] && mayCloudKey(src),
+		d.on[privateKey] && mayPrivateKey(src):
+		return true
+	}
+	return false
+}
+
+func (d *Detectors) scan(r *rewriter) {
+	if d.on[email] {
+		scanEmail(r)
+	}
+	if d.on[creditCard] {
+		scanCards(r)
+	}
+	if d.on[usSSN] {
+		scanSSN(r)
+	}
+	if d.on[iban] {
+		scanIBAN(r)
+	}
+	if d.on[cloudKey] {
+		scanCloudKeys(r)
+	}
+	if d.on[privateKey] {
+		scanPrivateKeys(r)
+	}
+}
+
+// rewriter collects matches: every detector reads src, so that they do not depend on their order, and what they
+// find is replaced in out.
+type rewriter struct {
+	src, dst, out []byte
+	partial       *[kinds]bool
+	hits          int
+}
+
+// match replaces src[start:end], but for the bytes that keep names and for the last four letters and digits of
+// what is kept in part. Zero bytes stay too: they stand for what is not text (see flatten).
+func (r *rewriter) match(k kind, start, end int, keep func(byte) bool) {
+	if r.out == nil {
+		r.out = append(r.dst[:0], r.src...)
+	}
+	r.hits++
+	shown := 0
+	if r.partial[k] && (k == creditCard || k == iban || k == usSSN) {
+		shown = 4
+	}
+	for i := end - 1; i >= start; i-- {
+		switch c := r.src[i]; {
+		case c == 0 || keep(c):
+		case shown > 0:
+			shown--
+		default:
+			r.out[i] = '*'
+		}
+	}
+}
+
+// isSeparator keeps the separators of numbers.
+func isSeparator(c byte) bool { return class[c]&classSep != 0 }
