@@ -24,6 +24,12 @@ const (
 	// IdentityVolume projects the broker token. Sidecar alone.
 	IdentityVolume = "chaperone-identity"
 	IdentityPath   = "/var/run/chaperone/identity"
+	// TokenFile, in IdentityPath: the token with TokenAudience, renewed by the kubelet.
+	TokenFile = "token"
+	// KubeTokenFile and KubeCAFile, in IdentityPath: the pod's own service account token and the API server's
+	// root, present where the pod's containers would have had them.
+	KubeTokenFile = "kube-token"
+	KubeCAFile    = "kube-ca.crt"
 	// KubeVolume (memory) stands at the standard service account path of agents: our CA, the namespace and a
 	// placeholder token, written by the sidecar.
 	KubeVolume = "chaperone-kube"
@@ -39,6 +45,11 @@ const (
 	PolicyFile = "policy.json"
 	// CAFile, in TrustPath: the pod's public CA, PEM. The only file an agent needs to trust us.
 	CAFile = "ca.crt"
+	// KnownHostsFile, in TrustPath: the pod's SSH host key as known_hosts lines. Single-file mounts of it and of
+	// CAFile exist, so both must be there before the startup probe passes and be rewritten in place.
+	KnownHostsFile = "known_hosts"
+	// SystemKnownHosts is where OpenSSH looks in agents (ssh_config GlobalKnownHostsFile).
+	SystemKnownHosts = "/etc/ssh/ssh_known_hosts"
 
 	// ProxyPort is where redirected TCP arrives, on 127.0.0.1 and ::1 only.
 	ProxyPort = 15001
@@ -65,6 +76,8 @@ const (
 	BoundLabelsAnnotation = "chaperone.dev/bound-labels"
 	// InjectedAnnotation marks a pod that was injected; its value is the version of the injection.
 	InjectedAnnotation = "chaperone.dev/injected"
+	// SealAnnotation proves that the operator's webhook wrote our containers, volumes and bound labels.
+	SealAnnotation = "chaperone.dev/seal"
 	// InjectedLabel is the same mark for selectors (kubectl get pods -l).
 	InjectedLabel = "chaperone.dev/injected"
 )
