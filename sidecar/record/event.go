@@ -13,6 +13,7 @@ const (
 	KindResize     Kind = "resize"     // a terminal changed its size
 	KindDisconnect Kind = "disconnect" // a connection ended; Error says why if not by its own wish
 	KindLost       Kind = "lost"       // events are missing here; Error says how many and why
+	KindEnd        Kind = "end"        // the log ends; Error says why if it was broken off
 )
 
 // Event is one line of a session's log. Texts are masked and bounded before they come here.
