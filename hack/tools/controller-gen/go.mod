@@ -1,4 +1,4 @@
-module github.com/chaperone-dev/chaperone/hack/tools
+module github.com/chaperone-dev/chaperone/hack/tools/controller-gen
 
 go 1.26.0
 
