@@ -1,0 +1,188 @@
+# Everything is built from the Go module proxy and Debian packages. Tools are pinned by a go.mod of their own under
+# hack/tools and land in bin/; the product's go.mod knows none of them.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+
+GO ?= go
+BIN := $(CURDIR)/bin
+
+# CLUSTER=current takes the cluster that KUBECONFIG names, CLUSTER=kind makes one with kind where Docker is there;
+# the default builds and runs its own.
+CLUSTER ?= local
+export CLUSTER
+# The local cluster's files, as hack/cluster knows them: kubeconfig, path/ (kubectl), assets/ (for API tests).
+CLUSTER_DIR := $(or $(CHAPERONE_CLUSTER_DIR),$(CURDIR)/.cluster)
+ifneq ($(CLUSTER),current)
+export KUBECONFIG := $(CLUSTER_DIR)/kubeconfig
+endif
+export PATH := $(BIN):$(CLUSTER_DIR)/path:$(PATH)
+
+# With netgo and osusergo a static program needs no C library at run time. Tests use the same tags, so that both
+# share one build cache.
+TAGS := netgo,osusergo
+export CGO_ENABLED := 1
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS := -s -w -linkmode external -extldflags "-static" -X main.version=$(VERSION)
+
+NAMESPACE ?= chaperone-system
+IMAGE_PREFIX ?= localhost/chaperone
+IMAGE_TAG ?= dev
+# Further arguments for helm: make deploy HELM_ARGS='--values mine.yaml'
+HELM_ARGS ?=
+# How long each fuzz target runs: make fuzz FUZZTIME=1m
+FUZZTIME ?= 10s
+# Further arguments for go test: make test-unit TEST_ARGS='-run TestDecide -v'
+TEST_ARGS ?=
+
+CLUSTER_COMMAND := $(GO) -C hack/cluster run .
+GO_PACKAGES = $(GO) list -tags $(TAGS) ./...
+
+.PHONY: help
+help: ## List the targets.
+	@awk 'BEGIN {FS = ":.*## "; printf "make TARGET\n"} \
+		/^##@ / {printf "\n%s\n", substr($$0, 5)} \
+		/^[a-z][a-z0-9-]*:.*## / {printf "  %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+##@ Try it
+
+.PHONY: demo
+demo: ## Build a cluster, install Chaperone, watch an agent work, be refused, wait and be recorded. KEEP=1 keeps it.
+	$(GO) run -tags $(TAGS) ./test/demo
+
+##@ Build
+
+PROGRAMS := operator sidecar kubectl-chaperone
+
+.PHONY: build $(PROGRAMS)
+build: $(PROGRAMS) ## Build bin/operator, bin/sidecar and bin/kubectl-chaperone, each static.
+$(PROGRAMS): # Go knows what is stale; make does not.
+	$(GO) build -tags $(TAGS) -ldflags '$(LDFLAGS)' -o $(BIN)/$@ ./cmd/$@
+
+.PHONY: clean
+clean: ## Remove what was built, except the local cluster's files (make cluster-clean).
+	rm -rf $(BIN) dist
+
+##@ Develop
+
+.PHONY: generate
+generate: bin/controller-gen ## Write everything that is generated: deep copies, definitions, RBAC, webhooks, chart, gRPC.
+	$(BIN)/controller-gen object paths=./api/...
+	$(BIN)/controller-gen crd paths=./api/... output:crd:dir=config/crd/bases
+	$(BIN)/controller-gen rbac:roleName=chaperone-operator webhook paths=./controllers/... paths=./webhook/... \
+		output:rbac:dir=config/rbac output:webhook:dir=config/webhook
+	$(GO) run -tags $(TAGS) ./hack/generate
+	$(GO) -C hack/protogen run .
+
+GENERATED := api/v1alpha1/zz_generated.deepcopy.go config/crd/bases config/rbac config/webhook \
+	charts/chaperone/templates/generated sidecar/control/controlpb
+
+.PHONY: verify-generated
+verify-generated: ## Fail if `make generate` would change anything.
+	@before=$$(mktemp -d); trap 'rm -rf "$$before"' EXIT; cp -a --parents $(GENERATED) "$$before"; \
+	$(MAKE) generate >/dev/null; \
+	for path in $(GENERATED); do diff -ru "$$before/$$path" "$$path" || stale=yes; done; \
+	if [ "$${stale:-}" ]; then echo "generated files were stale: they are written anew, commit them" >&2; exit 1; fi; \
+	echo "generated files are up to date"
+
+.PHONY: fmt
+fmt: ## Format the Go code.
+	gofmt -w $$(git ls-files --cached --others --exclude-standard '*.go' | grep -v -e zz_generated -e '\.pb\.go$$')
+
+.PHONY: vet
+vet: ## Run go vet.
+	$(GO) vet -tags $(TAGS) ./...
+
+.PHONY: lint
+lint: bin/golangci-lint bin/govulncheck bin/helm ## Run golangci-lint, govulncheck and helm lint.
+	$(BIN)/golangci-lint run
+	$(BIN)/golangci-lint fmt --diff
+	$(BIN)/govulncheck -tags $(TAGS) ./...
+	$(BIN)/helm lint --quiet --strict charts/chaperone
+
+##@ Test
+
+.PHONY: test
+test: ## Run every test, the fastest first; builds a cluster for the last of them.
+	@hack/phases test-unit verify-generated test-api test-e2e
+
+.PHONY: test-unit
+test-unit: ## Test all packages that need no cluster and no API server.
+	$(GO) test -tags $(TAGS) $(TEST_ARGS) $$($(GO_PACKAGES) | grep -v -e /test/api -e /test/e2e)
+	$(GO) -C hack/cluster test $(TEST_ARGS) ./...
+	$(GO) -C hack/protogen test $(TEST_ARGS) ./...
+
+.PHONY: test-race
+test-race: ## Run the unit tests with the race detector.
+	$(GO) test -race -tags $(TAGS) $(TEST_ARGS) $$($(GO_PACKAGES) | grep -v -e /test/api -e /test/e2e)
+
+.PHONY: test-api
+test-api: assets ## Test against a real API server and etcd.
+	KUBEBUILDER_ASSETS=$(CLUSTER_DIR)/assets $(GO) test -tags $(TAGS) -timeout 20m -v $(TEST_ARGS) ./test/api/...
+
+.PHONY: test-e2e
+test-e2e: build cluster-up images deploy ## Test in a real cluster, which is left running (make cluster-down).
+	$(GO) test -tags $(TAGS) -timeout 40m -v $(TEST_ARGS) ./test/e2e/...
+
+.PHONY: fuzz
+fuzz: ## Run every fuzz target for FUZZTIME.
+	@$(GO_PACKAGES) | while read -r package; do \
+		for target in $$($(GO) test -tags $(TAGS) -list '^Fuzz' "$$package" | grep '^Fuzz' || true); do \
+			echo "== $$package $$target"; \
+			$(GO) test -tags $(TAGS) -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "$$package"; \
+		done; \
+	done
+
+##@ Cluster (CLUSTER=current for the one that KUBECONFIG names, CLUSTER=kind for kind)
+
+.PHONY: cluster-up
+cluster-up: ## Build and start the local cluster; nothing is installed on this machine.
+	$(CLUSTER_COMMAND) up
+
+.PHONY: cluster-down
+cluster-down: ## Stop the local cluster; what was built for it stays in .cluster.
+	$(CLUSTER_COMMAND) down
+
+.PHONY: cluster-shell
+cluster-shell: ## Open a shell with kubectl and KUBECONFIG set.
+	$(CLUSTER_COMMAND) shell
+
+.PHONY: cluster-status
+cluster-status: ## Say whether the local cluster runs, and how to use it.
+	$(CLUSTER_COMMAND) status
+
+.PHONY: cluster-clean
+cluster-clean: cluster-down ## Stop the local cluster and remove everything that was built and downloaded for it.
+	rm -rf $(CLUSTER_DIR)
+
+.PHONY: assets
+assets: ## Build kube-apiserver, etcd and kubectl for the API tests.
+	$(CLUSTER_COMMAND) assets
+
+.PHONY: images
+images: operator sidecar ## Build the images operator:dev and sidecar:dev without Docker, and load them into the cluster.
+	$(CLUSTER_COMMAND) image operator sidecar
+
+.PHONY: deploy
+deploy: bin/helm operator ## Install or upgrade the chart in the cluster.
+	@CLUSTER_DIR=$(CLUSTER_DIR) NAMESPACE=$(NAMESPACE) IMAGE_PREFIX=$(IMAGE_PREFIX) IMAGE_TAG=$(IMAGE_TAG) \
+		HELM_ARGS='$(HELM_ARGS)' hack/deploy
+
+.PHONY: undeploy
+undeploy: bin/helm ## Uninstall the chart; the resource definitions and the recordings stay.
+	$(BIN)/helm uninstall chaperone --namespace $(NAMESPACE) --wait --ignore-not-found
+
+##@ Tools
+
+TOOLS := controller-gen golangci-lint govulncheck helm kustomize
+
+.PHONY: tools
+tools: $(TOOLS:%=bin/%) ## Build every tool into bin/.
+
+# A tool is built again when its version changes.
+$(TOOLS:%=bin/%): bin/%: hack/tools/%/go.mod hack/tools/%/go.sum
+	@echo "building $@; the first time this takes minutes"
+	@begin=$$SECONDS; $(GO) -C hack/tools/$* build -o $(BIN)/ tool; touch $@; echo "built $@ in $$((SECONDS - begin)) s"
