@@ -68,8 +68,9 @@ const (
 	chunkSize = 256 << 10
 	// maxEvent bounds one event's text. Texts are bounded before they come here; what is longer is cut.
 	maxEvent = 64 << 10
-	// maxText is the most that a chunk may unpack to: a full chunk, one event, and the events of its closing.
-	maxText = chunkSize + 2*maxEvent
+	// maxText is the most that a chunk may unpack to: text that was not enough for a chunk, then at once the
+	// number of events missing, a connection's first event again, and another.
+	maxText = chunkSize + 3*maxEvent
 	// MaxPayload is the most that a chunk's payload may have: text that does not compress, and zstd's framing.
 	MaxPayload = maxText + 16<<10
 )

@@ -1,0 +1,234 @@
+package record
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	// cutAge is how long an event waits for others to share its chunk: with the way to the operator, it is there
+	// within the second that the policy's durability Spool promises.
+	cutAge = 700 * time.Millisecond
+	// retryAge is how long a disk that refused a chunk is left alone.
+	retryAge = time.Second
+	// reserveStep is the least room that is reserved at once for events not yet cut.
+	reserveStep = 16 << 10
+	// closingRoom is what a log takes from the budget when it opens: directory, meta and the reserved file in which
+	// it is closed when nothing else can be written.
+	closingRoom = 3 * block
+	// smallBuffer is what an idle chain may keep.
+	smallBuffer = 32 << 10
+)
+
+var errFull = errors.New("the spool is full")
+
+// chain is one log of the operator: an hour of a Log, or a terminal.
+type chain struct {
+	spool *Spool
+	meta  Meta
+	files chainFiles
+	held  int64 // of closingRoom, what is still to be given back; guarded by sending
+	start time.Time
+	until time.Time // when the next chain follows; zero: never
+
+	abandoned atomic.Bool           // the operator can take no more of it
+	failure   atomic.Pointer[error] // why the last chunk could not be written; nil when it could
+
+	// The open chunk; guarded by the Log's appending.
+	raw, spare  []byte
+	reserved    int64
+	counts      Counts
+	events      int64
+	connections uint32
+	missing     int64
+	age, expiry *time.Timer
+
+	cutting sync.Mutex // orders the chunks; guards what follows. May be taken with appending held, not before it
+	next    uint64
+	hash    []byte
+	stuck   []piece // cut, but not written: at most two, as nothing is appended meanwhile
+
+	delivery
+}
+
+// piece is the text of a chunk.
+type piece struct {
+	text     []byte
+	reserved int64
+	counts   Counts
+	events   int64
+}
+
+// newChain opens a log.
+func (s *Spool) newChain(l *Log, now time.Time) (*chain, error) {
+	var id [16]byte
+	rand.Read(id[:])
+	o := &l.options
+	c := &chain{
+		spool: s, start: now, held: closingRoom, delivery: newDelivery(),
+		meta: Meta{
+			Log: hex.EncodeToString(id[:]), Target: o.Target, Protocol: o.Protocol, Policies: o.Policies,
+			Start: now.UTC(), Terminal: o.Terminal, User: o.User,
+		},
+	}
+	if !s.take(closingRoom) {
+		return nil, errFull
+	}
+	files, err := createFiles(s.options.Dir, c.meta)
+	if err != nil {
+		s.give(closingRoom)
+		return nil, fmt.Errorf("opening a log: %w", err)
+	}
+	c.files = files
+	if !o.Terminal {
+		c.until = now.Truncate(s.period).Add(s.period)
+		c.expiry = time.AfterFunc(c.until.Sub(now), func() { l.expire(c) })
+	}
+	c.age = time.AfterFunc(time.Hour, func() { c.ripe(l) })
+	c.age.Stop()
+	s.start(c)
+	return c, nil
+}
+
+// broken returns why the chain cannot be written to.
+func (c *chain) broken() error {
+	if err := c.failure.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
+// append adds an event, and before it how many are missing. Called with appending held.
+func (c *chain) append(l *Log, e *Event, now time.Time) error {
+	if err := c.broken(); err != nil {
+		return err
+	}
+	if l.lost > 0 {
+		if err := c.add(&Event{Kind: KindLost, Error: missing(l.lost, l.lostWhy)}, now); err != nil {
+			return err
+		}
+		c.missing += l.lost
+		l.lost, l.lostWhy = 0, nil
+	}
+	return c.add(e, now)
+}
+
+func missing(n int64, why error) string { return fmt.Sprintf("%d events are missing: %v", n, why) }
+
+// add encodes an event into the open chunk, for which there is room.
+func (c *chain) add(e *Event, now time.Time) error {
+	before := len(c.raw)
+	c.encode(e, now)
+	if need := framed(len(c.raw)); need > c.reserved {
+		more := max(need-c.reserved, reserveStep)
+		if !c.spool.take(more) {
+			c.raw = c.raw[:before]
+			return errFull
+		}
+		c.reserved += more
+	}
+	c.counts.add(e)
+	c.events++
+	if before == 0 {
+		c.age.Reset(cutAge)
+	}
+	return nil
+}
+
+func (c *chain) encode(e *Event, now time.Time) {
+	e.Time = max(0, now.Sub(c.start).Seconds())
+	before := len(c.raw)
+	if c.raw = appendEvent(c.raw, e); len(c.raw)-before > maxEvent {
+		c.raw = appendBounded(c.raw[:before], e)
+	}
+}
+
+// framed is the most that a text of n bytes takes of the volume: zstd adds three bytes to a block of 128 KiB that
+// does not compress, the chunk's header has less than 1 KiB.
+func framed(n int) int64 { return blocks(n + n/1024 + 2<<10) }
+
+// ripe cuts what has waited long enough, and tries again what could not be written.
+func (c *chain) ripe(l *Log) {
+	l.appending.Lock()
+	defer l.appending.Unlock()
+	if l.chain == c {
+		c.cut(l)
+	}
+}
+
+// cut makes a chunk of what is there. Called with appending held, which it lets go while it packs and writes, so
+// that others go on appending to the next chunk.
+func (c *chain) cut(l *Log) {
+	if len(c.raw) == 0 && c.broken() == nil {
+		return
+	}
+	c.cutting.Lock()
+	p := c.takeOpen()
+	l.appending.Unlock()
+	err := c.write(p)
+	c.cutting.Unlock()
+	l.appending.Lock()
+	switch {
+	case err != nil:
+		c.age.Reset(retryAge)
+	case len(c.raw) == 0 && len(p.text) < smallBuffer/2 && cap(p.text) > smallBuffer:
+	case c.spare == nil:
+		c.spare = p.text[:0]
+	}
+}
+
+// takeOpen takes the open chunk's text away and leaves room for the next. Called with both locks held.
+func (c *chain) takeOpen() piece {
+	p := piece{text: c.raw, reserved: c.reserved, counts: c.counts, events: c.events}
+	c.raw, c.spare, c.reserved, c.events = c.spare, nil, 0, 0
+	return p
+}
+
+// write writes a piece, and before it those that are stuck. Called with cutting held.
+func (c *chain) write(p piece) error {
+	queue := c.stuck
+	if len(p.text) > 0 {
+		queue = append(queue, p)
+	}
+	for len(queue) > 0 {
+		if err := c.store(queue[0], queue[0].text, false, c.files.write); err != nil {
+			err = fmt.Errorf("writing to the spool: %w", err)
+			c.stuck = queue
+			c.failure.Store(&err)
+			return err
+		}
+		queue = queue[1:]
+	}
+	c.stuck = nil
+	c.failure.Store(nil)
+	return nil
+}
+
+// store packs a text, chains it and gives it to the sender. Called with cutting held.
+func (c *chain) store(p piece, text []byte, last bool, write func(uint64, []byte) error) error {
+	payload, err := pack(nil, text)
+	if err != nil {
+		return err
+	}
+	sum := Sum(c.next, c.hash, payload)
+	frame, err := AppendChunk(nil, &Chunk{
+		Number: c.next, Previous: c.hash, Hash: sum[:], Payload: payload, Counts: p.counts, Last: last,
+	})
+	if err != nil {
+		return err
+	}
+	if err := write(c.next, frame); err != nil {
+		return err
+	}
+	size := blocks(len(frame))
+	c.spool.give(p.reserved - size)
+	c.next++
+	c.hash = sum[:]
+	c.written(size, last)
+	return nil
+}
