@@ -92,3 +92,18 @@ func (r *Reader) Next() (*Chunk, error) {
 	}
 	return c, nil
 }
+
+// Chunks returns what Next returns, up to the first error.
+func (r *Reader) Chunks() iter.Seq2[*Chunk, error] {
+	return func(yield func(*Chunk, error) bool) {
+		for {
+			c, err := r.Next()
+			if errors.Is(err, io.EOF) {
+				return
+			}
+			if !yield(c, err) || err != nil {
+				return
+			}
+		}
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 )
 
 // Verifier follows a log's chain chunk by chunk. Its zero value expects chunk 0.
@@ -16,8 +17,6 @@ type Verifier struct {
 	counts  Counts
 	ended   bool
 	reason  string // why the log was broken off, by its own last event
-	signed  uint64
-	key     []byte
 	problem string
 }
 
@@ -110,13 +109,21 @@ func Verify(r io.Reader, each func(Meta, *Chunk) error, trusted ...ed25519.Publi
 	if err != nil {
 		return Meta{}, Verification{}, err
 	}
-	var v Verifier
-	hashes := map[uint64]string{0: ""} // after so many chunks; only those that the head may mean
-	for {
-		c, err := reader.Next()
-		if errors.Is(err, io.EOF) {
-			break
+	meta := reader.Meta()
+	v, err := VerifyChunks(meta.Log, reader.Chunks(), reader.Head, func(c *Chunk) error {
+		if each == nil {
+			return nil
 		}
+		return each(meta, c)
+	}, trusted...)
+	return meta, v, err
+}
+
+// VerifyChunks is Verify for chunks that come from elsewhere; head is asked after the last chunk and may return nil.
+func VerifyChunks(log string, chunks iter.Seq2[*Chunk, error], head func() *Head, each func(*Chunk) error, trusted ...ed25519.PublicKey) (Verification, error) {
+	var v Verifier
+	hashes := []string{""} // the chain's hash after so many chunks, one of which the head means
+	for c, err := range chunks {
 		if err == nil {
 			err = v.Add(c)
 		}
@@ -124,18 +131,16 @@ func Verify(r io.Reader, each func(Meta, *Chunk) error, trusted ...ed25519.Publi
 			v.problem = err.Error()
 			break
 		}
-		hashes[v.next] = hex.EncodeToString(v.hash)
-		if each != nil {
-			if err := each(reader.Meta(), c); err != nil {
-				return reader.Meta(), Verification{}, err
-			}
+		hashes = append(hashes, hex.EncodeToString(v.hash))
+		if err := each(c); err != nil {
+			return Verification{}, err
 		}
 	}
-	return reader.Meta(), v.conclude(reader.Meta().Log, reader.Head(), hashes, trusted), nil
+	return v.conclude(log, head(), hashes, trusted), nil
 }
 
 // conclude compares the chain with the operator's word.
-func (v *Verifier) conclude(log string, head *Head, hashes map[uint64]string, trusted []ed25519.PublicKey) Verification {
+func (v *Verifier) conclude(log string, head *Head, hashes []string, trusted []ed25519.PublicKey) Verification {
 	out := Verification{Chunks: v.next, Counts: v.counts, State: Recording, Problem: v.problem}
 	switch {
 	case v.problem != "":
@@ -155,15 +160,14 @@ func (v *Verifier) conclude(log string, head *Head, hashes map[uint64]string, tr
 		out.State, out.Problem = Broken, fmt.Sprintf("the operator's signature does not count: %v", err)
 		return out
 	}
-	hash, known := hashes[head.Chunks]
 	switch {
 	case head.Log != log:
 		out.State, out.Problem = Broken, fmt.Sprintf("the signature is for log %s", head.Log)
 	case v.problem != "":
-	case !known:
+	case head.Chunks > v.next:
 		out.State = Broken
 		out.Problem = fmt.Sprintf("the operator signed %d chunks, %d are here", head.Chunks, v.next)
-	case hash != head.Hash:
+	case hashes[head.Chunks] != head.Hash:
 		out.State, out.Problem = Broken, fmt.Sprintf("chunk %d is not the one that the operator signed", head.Chunks-1)
 	default:
 		out.Signed, out.KeyID = head.Chunks, KeyID(head.Key)
