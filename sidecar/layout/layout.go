@@ -62,6 +62,9 @@ const (
 	EnvBrokerCA = "CHAPERONE_BROKER_CA"
 	// EnvUID is the sidecar's uid, decimal: the only owner whose traffic is not redirected.
 	EnvUID = "CHAPERONE_UID"
+	// EnvSpoolBytes is the size limit of SpoolVolume, decimal: beyond it the kubelet evicts the pod, so the
+	// sidecar stays below.
+	EnvSpoolBytes = "CHAPERONE_SPOOL_BYTES"
 	// EnvPodName, EnvPodNamespace, EnvPodUID and EnvPodIPs come from the downward API.
 	EnvPodName      = "CHAPERONE_POD_NAME"
 	EnvPodNamespace = "CHAPERONE_POD_NAMESPACE"
@@ -81,3 +84,17 @@ const (
 	// InjectedLabel is the same mark for selectors (kubectl get pods -l).
 	InjectedLabel = "chaperone.dev/injected"
 )
+
+// Ours reports whether a container name is one of ours.
+func Ours(container string) bool {
+	return container == RedirectContainer || container == SidecarContainer
+}
+
+// OurVolume reports whether a volume name is one of ours.
+func OurVolume(volume string) bool {
+	switch volume {
+	case StateVolume, SpoolVolume, TrustVolume, IdentityVolume, KubeVolume:
+		return true
+	}
+	return false
+}
