@@ -94,7 +94,10 @@ func (c chart) object(document []byte) (string, error) {
 	if err := c.annotate(metadata); err != nil {
 		return "", err
 	}
-	selected := markSelectors(object)
+	scopes, err := markScopes(object)
+	if err != nil {
+		return "", err
+	}
 
 	rendered, err := yaml.Marshal(object)
 	if err != nil {
@@ -106,10 +109,8 @@ func (c chart) object(document []byte) (string, error) {
 	if c.injectCA {
 		text = strings.Replace(text, "metadata:\n", injection, 1)
 	}
-	for _, name := range selected {
-		text = strings.Replace(text, "namespaceSelector: "+selectorMark, fmt.Sprintf(
-			"namespaceSelector:\n    {{- include \"chaperone.scope\" (dict \"kind\" %q \"webhook\" %q) | nindent 4 }}",
-			object["kind"], name), 1)
+	for _, scope := range scopes {
+		text = strings.Replace(text, "namespaceSelector: "+selectorMark, scope.template(object["kind"]), 1)
 	}
 	return text, nil
 }

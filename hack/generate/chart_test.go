@@ -35,7 +35,7 @@ func TestRender(t *testing.T) {
 			manifest: "kind: A\nmetadata: {name: a, annotations: {x: z}}\n",
 			want:     []string{"helm.sh/resource-policy: keep", "x: z"},
 		},
-		"a webhook that ships with no scope keeps the live one": {
+		"a webhook whose scope is the operator's keeps the live one": {
 			manifest: `kind: ValidatingWebhookConfiguration
 metadata: {name: chaperone}
 webhooks:
@@ -43,17 +43,20 @@ webhooks:
   namespaceSelector: {matchExpressions: [{key: kubernetes.io/metadata.name, operator: DoesNotExist}]}
 - name: policies.chaperone.dev
 `,
-			want:    []string{`{{- include "chaperone.scope" (dict "kind" "ValidatingWebhookConfiguration" "webhook" "pods.chaperone.dev") | nindent 4 }}`},
-			wantNot: []string{selectorMark, "DoesNotExist", `"webhook" "policies.chaperone.dev"`},
+			want: []string{
+				`{{- include "chaperone.scope" (dict "kind" "ValidatingWebhookConfiguration" "webhook" "pods.chaperone.dev" "initial" (replace "chaperone-system" .Release.Namespace `,
+				`"operator":"DoesNotExist"`,
+			},
+			wantNot: []string{selectorMark, `"webhook" "policies.chaperone.dev"`},
 		},
-		"a webhook with a scope of its own keeps it": {
+		"a webhook with a scope of its own has it": {
 			manifest: `kind: MutatingWebhookConfiguration
 metadata: {name: chaperone}
 webhooks:
 - name: pods.chaperone.dev
-  namespaceSelector: {matchExpressions: [{key: kubernetes.io/metadata.name, operator: NotIn, values: [kube-system]}]}
+  namespaceSelector: {matchLabels: {own: label}}
 `,
-			want:    []string{"operator: NotIn"},
+			want:    []string{"own: label"},
 			wantNot: []string{"chaperone.scope"},
 		},
 	}

@@ -1,28 +1,46 @@
 package main
 
-import "reflect"
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+)
 
-// nowhere is the selector that the scoped webhooks ship with: the API server labels every namespace with its
-// name, so no namespace lacks the label. The operator widens it to the namespaces that hold a policy.
-var nowhere = map[string]any{
-	"matchExpressions": []any{
-		map[string]any{"key": "kubernetes.io/metadata.name", "operator": "DoesNotExist"},
-	},
+// nameLabel is on every namespace, written by the API server, so that no tenant can edit it. Webhooks that select
+// by it have their scope kept by the operator; others are none of its business.
+const nameLabel = "kubernetes.io/metadata.name"
+
+// scoped is a webhook whose scope belongs to the operator.
+type scoped struct {
+	name string
+	// initial is its scope before the operator has been there, as JSON.
+	initial string
 }
 
-// markSelectors marks the webhooks whose scope belongs to the operator and returns their names in order. The
-// chart renders their live scope on an upgrade: back at "nowhere", pods would start unprotected until the
-// operator has seen it.
-func markSelectors(object map[string]any) []string {
+// markScopes takes the operator's scopes out of a webhook configuration, leaves selectorMark in their places and
+// returns them in order.
+func markScopes(object map[string]any) ([]scoped, error) {
 	webhooks, _ := object["webhooks"].([]any)
-	var names []string
+	var found []scoped
 	for _, entry := range webhooks {
 		webhook, _ := entry.(map[string]any)
-		if reflect.DeepEqual(webhook["namespaceSelector"], nowhere) {
-			webhook["namespaceSelector"] = selectorMark
-			name, _ := webhook["name"].(string)
-			names = append(names, name)
+		initial, err := json.Marshal(webhook["namespaceSelector"])
+		if err != nil {
+			return nil, fmt.Errorf("reading a namespaceSelector: %w", err)
 		}
+		if !strings.Contains(string(initial), nameLabel) {
+			continue
+		}
+		name, _ := webhook["name"].(string)
+		found = append(found, scoped{name: name, initial: string(initial)})
+		webhook["namespaceSelector"] = selectorMark
 	}
-	return names
+	return found, nil
+}
+
+// template renders the live scope, or on a first installation the initial one. Rendering the initial one on an
+// upgrade would let pods start unprotected until the operator has put it right.
+func (s scoped) template(kind any) string {
+	return fmt.Sprintf("namespaceSelector:\n    {{- include \"chaperone.scope\" (dict \"kind\" %q \"webhook\" %q \"initial\" (replace %q .Release.Namespace `%s`)) | nindent 4 }}",
+		kind, s.name, namespace, s.initial)
 }

@@ -32,16 +32,16 @@ app.kubernetes.io/component: operator
 {{- end }}
 
 {{- /*
-The namespaces that a webhook of the operator's covers, from (dict "kind" ... "webhook" ...): what the cluster has now,
-or nothing on a first installation. The operator keeps the scope; rendering "nothing" on an upgrade would let pods start
-unprotected until the operator has put it right.
+The namespaces that a webhook of the operator's covers, from (dict "kind" ... "webhook" ... "initial" JSON): what the
+cluster has now, or on a first installation the initial scope. The operator keeps the scope; rendering the initial one
+on an upgrade would let pods start unprotected until the operator has put it right.
 */ -}}
 {{- define "chaperone.scope" -}}
-{{- $scope := dict "matchExpressions" (list (dict "key" "kubernetes.io/metadata.name" "operator" "DoesNotExist")) -}}
+{{- $scope := fromJson .initial -}}
 {{- $live := lookup "admissionregistration.k8s.io/v1" .kind "" "chaperone" -}}
 {{- $name := .webhook -}}
 {{- range $live.webhooks -}}
-{{- if eq .name $name }}{{ $scope = .namespaceSelector }}{{ end -}}
+{{- if and (eq .name $name) .namespaceSelector }}{{ $scope = .namespaceSelector }}{{ end -}}
 {{- end -}}
 {{- toYaml $scope -}}
 {{- end }}
