@@ -47,6 +47,7 @@ type Statement struct {
 	Commands []policy.Command
 
 	Transaction *Transaction
+	// Setting is set for KindSet, and for a KindQuery that is a lone set_config.
 	Setting     *Setting
 	Prepared    *Prepared
 	Cursor      *Cursor
@@ -91,7 +92,7 @@ type Transaction struct {
 	Chain bool
 }
 
-// Setting is a SET or RESET.
+// Setting is a SET or RESET, or a SELECT that does nothing but call set_config with literals.
 type Setting struct {
 	// Name is the parameter in lower case; empty for RESET ALL.
 	Name string

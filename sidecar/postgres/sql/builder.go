@@ -1,0 +1,76 @@
+package sql
+
+import (
+	"strings"
+
+	"github.com/chaperone-dev/chaperone/sidecar/policy"
+)
+
+// builder collects what one command touches. A SELECT inside another command is a command of its own whose
+// objects are the outer one's too: a rule that permits the outer has to cover them.
+type builder struct {
+	sql       policy.SQL
+	outer     *builder
+	reads     *builder // the SELECT inside this command, where there is one
+	tables    map[tableKey]int
+	columns   map[string]bool
+	functions map[string]bool
+}
+
+type tableKey struct {
+	schema, name, candidates string
+}
+
+func (b *builder) addTable(t policy.Table, write bool) {
+	for ; b != nil; b = b.outer {
+		key := tableKey{t.Schema, t.Name, strings.Join(t.Candidates, "\x00")}
+		if i, known := b.tables[key]; known {
+			b.sql.Tables[i].Write = b.sql.Tables[i].Write || write
+			continue
+		}
+		if b.tables == nil {
+			b.tables = make(map[tableKey]int)
+		}
+		b.tables[key] = len(b.sql.Tables)
+		t.Write = write
+		b.sql.Tables = append(b.sql.Tables, t)
+	}
+}
+
+func (b *builder) addColumn(name string) {
+	for ; b != nil; b = b.outer {
+		if b.columns == nil {
+			b.columns = make(map[string]bool)
+		}
+		if !b.columns[name] {
+			b.columns[name] = true
+			b.sql.Columns = append(b.sql.Columns, name)
+		}
+	}
+}
+
+func (b *builder) addFunction(name string) {
+	for ; b != nil; b = b.outer {
+		if b.functions == nil {
+			b.functions = make(map[string]bool)
+		}
+		if !b.functions[name] {
+			b.functions[name] = true
+			b.sql.Functions = append(b.sql.Functions, name)
+		}
+	}
+}
+
+// refuse notes why the command is never forwarded; the first reason stays.
+func (b *builder) refuse(why string) {
+	if b.sql.Refused == "" {
+		b.sql.Refused = why
+	}
+}
+
+// writes notes that the command does more than read.
+func (b *builder) writes() {
+	for ; b != nil; b = b.outer {
+		b.sql.ReadOnly = false
+	}
+}
