@@ -20,8 +20,8 @@ import (
 func main() {
 	// CoreDNS chains plugins in this order, whatever the Corefile's.
 	dnsserver.Directives = []string{
-		"reload", "health", "ready", "errors", "log", "cache",
-		"loadbalance", "template", "hosts", "kubernetes",
+		"reload", "ready", "health", "errors", "log", "loadbalance",
+		"cache", "template", "hosts", "kubernetes",
 	}
 	coremain.Run()
 }

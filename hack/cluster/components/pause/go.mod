@@ -1,3 +1,0 @@
-module github.com/chaperone-dev/chaperone/hack/cluster/components/pause
-
-go 1.26.0
