@@ -1,0 +1,128 @@
+// Package control is the sidecar's side of the control stream: the policies in force, leased credentials,
+// approvals, and the uplink of recordings. The broker takes the pod's identity from the projected token alone.
+package control
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/go-logr/logr"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/keepalive"
+
+	"github.com/chaperone-dev/chaperone/sidecar/control/controlpb"
+)
+
+const (
+	// bufferSize is small because one connection mostly waits; the default is 32 KiB for each direction.
+	bufferSize = 4 << 10
+	// maxMessage bounds what the broker sends: a policy set with the roots and known hosts of its targets. One
+	// AgentPolicy is at most 1.5 MiB in etcd.
+	maxMessage = 16 << 20
+	// maxToken bounds the token file; a projected token has 1 to 2 KiB.
+	maxToken = 16 << 10
+
+	keepaliveTime    = 45 * time.Second
+	keepaliveTimeout = 15 * time.Second
+)
+
+// Options say how to reach the broker.
+type Options struct {
+	// Address is host:port of the broker's service; the host is the name that its certificate is verified for.
+	Address string
+	// Root holds the operator's root certificates, PEM.
+	Root []byte
+	// TokenFile holds the projected token; the kubelet renews it, so it is read for every call.
+	TokenFile string
+	// Dial connects to host:port by the noted nameservers. Default: the system's resolver.
+	Dial func(ctx context.Context, address string) (net.Conn, error)
+	// Version is the sidecar's own.
+	Version string
+	Log     logr.Logger
+}
+
+// Client speaks to the broker. It is safe for concurrent use.
+type Client struct {
+	conn   *grpc.ClientConn
+	broker controlpb.BrokerClient
+	log    logr.Logger
+	// version is the sidecar's own.
+	version string
+	leases  leases
+}
+
+// New makes a client; it connects with the first call.
+func New(o Options) (*Client, error) {
+	host, _, err := net.SplitHostPort(o.Address)
+	if err != nil {
+		return nil, fmt.Errorf("the broker's address: %w", err)
+	}
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM(o.Root) {
+		return nil, errors.New("the operator's root certificate is missing or not PEM")
+	}
+	dial := o.Dial
+	if dial == nil {
+		dial = func(ctx context.Context, address string) (net.Conn, error) {
+			return (&net.Dialer{}).DialContext(ctx, "tcp", address)
+		}
+	}
+	conn, err := grpc.NewClient("passthrough:///"+o.Address,
+		grpc.WithTransportCredentials(credentials.NewTLS(&tls.Config{RootCAs: roots, ServerName: host, MinVersion: tls.VersionTLS13})),
+		grpc.WithPerRPCCredentials(token(o.TokenFile)),
+		grpc.WithContextDialer(dial),
+		// An agent's environment is not ours, but a pod's may name a proxy for everybody.
+		grpc.WithNoProxy(),
+		grpc.WithDisableServiceConfig(),
+		grpc.WithReadBufferSize(bufferSize), grpc.WithWriteBufferSize(bufferSize), grpc.WithSharedWriteBuffer(true),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessage)),
+		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: keepaliveTime, Timeout: keepaliveTimeout}),
+		// The policy stream is always there while it can be.
+		grpc.WithIdleTimeout(0),
+		grpc.WithConnectParams(grpc.ConnectParams{
+			Backoff:           backoff.Config{BaseDelay: backoffBase, Multiplier: backoffFactor, Jitter: 0.5, MaxDelay: backoffMax},
+			MinConnectTimeout: 5 * time.Second,
+		}),
+	)
+	if err != nil {
+		return nil, fmt.Errorf("making the broker's client: %w", err)
+	}
+	return &Client{
+		conn: conn, broker: controlpb.NewBrokerClient(conn), log: o.Log, version: o.Version,
+		leases: leases{held: make(map[leaseKey]*held)},
+	}, nil
+}
+
+// Close ends all calls.
+func (c *Client) Close() error { return c.conn.Close() }
+
+// token is a file that is read for every call.
+type token string
+
+var _ credentials.PerRPCCredentials = token("")
+
+func (t token) GetRequestMetadata(context.Context, ...string) (map[string]string, error) {
+	f, err := os.Open(string(t))
+	if err != nil {
+		return nil, fmt.Errorf("reading the sidecar's token: %w", err)
+	}
+	defer f.Close()
+	buf := make([]byte, maxToken)
+	n, err := f.Read(buf)
+	if err != nil {
+		return nil, fmt.Errorf("reading the sidecar's token from %s: %w", string(t), err)
+	}
+	return map[string]string{"authorization": "Bearer " + strings.TrimSpace(string(buf[:n]))}, nil
+}
+
+// RequireTransportSecurity keeps the token off connections without TLS.
+func (token) RequireTransportSecurity() bool { return true }

@@ -1,0 +1,66 @@
+package control
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"google.golang.org/grpc"
+
+	"github.com/chaperone-dev/chaperone/sidecar/control/controlpb"
+	"github.com/chaperone-dev/chaperone/sidecar/record"
+)
+
+var _ record.Uplink = (*Client)(nil)
+
+// Open begins or continues a log at the broker.
+func (c *Client) Open(ctx context.Context, meta record.Meta) (record.Stream, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	stream, err := c.broker.Record(ctx)
+	if err == nil {
+		err = stream.Send(&controlpb.RecordRequest{Message: &controlpb.RecordRequest_Open_{Open: &controlpb.RecordRequest_Open{
+			Log: meta.Log, Target: meta.Target, Protocol: meta.Protocol, Policies: meta.Policies,
+			StartUnixMs: meta.Start.UnixMilli(), Terminal: meta.Terminal, User: meta.User,
+		}}})
+	}
+	if err != nil {
+		cancel()
+		return nil, fmt.Errorf("opening log %s at the operator: %s", meta.Log, words(err))
+	}
+	return &logStream{stream: stream, cancel: cancel}, nil
+}
+
+// logStream carries one log's chunks.
+type logStream struct {
+	stream grpc.BidiStreamingClient[controlpb.RecordRequest, controlpb.RecordResponse]
+	cancel context.CancelFunc
+}
+
+// Send returns io.EOF when the stream is over; Recv says why.
+func (s *logStream) Send(c record.Chunk) error {
+	return s.stream.Send(&controlpb.RecordRequest{Message: &controlpb.RecordRequest_Chunk_{Chunk: &controlpb.RecordRequest_Chunk{
+		Number: c.Number, Previous: c.Previous, Hash: c.Hash, Payload: c.Payload, Last: c.Last,
+		Counts: &controlpb.Counts{
+			Connections: c.Counts.Connections, Commands: c.Counts.Commands, Denied: c.Counts.Denied,
+			Approved: c.Counts.Approved, Masked: c.Counts.Masked, Rows: c.Counts.Rows, Bytes: c.Counts.Bytes,
+		},
+	}}})
+}
+
+func (s *logStream) Recv() (uint64, string, error) {
+	r, err := s.stream.Recv()
+	switch {
+	case errors.Is(err, io.EOF):
+		return 0, "", io.EOF
+	case err != nil:
+		return 0, "", fmt.Errorf("sending the recording to the operator: %s", words(err))
+	}
+	return r.GetNext(), r.GetRecording(), nil
+}
+
+func (s *logStream) Close() error {
+	err := s.stream.CloseSend()
+	s.cancel()
+	return err
+}
