@@ -99,3 +99,8 @@ func detectors(in []v1alpha1.Detector) []string {
 	}
 	return out
 }
+
+// DefaultApproval is what an approval asks for where a policy says nothing about it.
+func DefaultApproval() *policy.Approval {
+	return (&converter{}).approval("", nil)
+}

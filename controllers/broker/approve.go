@@ -1,0 +1,189 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/chaperone-dev/chaperone/api/v1alpha1"
+	"github.com/chaperone-dev/chaperone/controllers/decision"
+	"github.com/chaperone-dev/chaperone/sidecar/control/controlpb"
+)
+
+const (
+	// lookEvery is how often a waiting call looks at its request when no event wakes it: the watch may be behind
+	// or broken, and policies change meanwhile.
+	lookEvery = 5 * time.Second
+	// maxRounds bounds how often one call finds that another has used the grant it waited for.
+	maxRounds = 10
+)
+
+// Approve implements the control stream: it files a request or finds the identical one, and says what becomes of it.
+func (b *Broker) Approve(req *controlpb.ApproveRequest, stream grpc.ServerStreamingServer[controlpb.ApproveResponse]) error {
+	ctx := stream.Context()
+	c := callerOf(ctx)
+	release, err := c.approving.take(maxApproving, "commands waiting for approval")
+	if err != nil {
+		return err
+	}
+	defer release()
+	if !c.asks.Allow() {
+		return status.Error(codes.ResourceExhausted, "too many requests for approval; try again in a second")
+	}
+	told := ""
+	for range maxRounds {
+		a, err := b.ask(ctx, c, req)
+		if err != nil {
+			return err
+		}
+		key, err := b.requests.find(ctx, c, a)
+		if err != nil {
+			return err
+		}
+		again, err := b.await(ctx, c, a, key, req, stream, &told)
+		if err != nil || !again {
+			return err
+		}
+	}
+	return status.Error(codes.ResourceExhausted, "this command's grants are used by others of this pod; try again")
+}
+
+// await follows one request until it is decided. again means that its grant went to an identical command, so that
+// this one needs a request of its own.
+func (b *Broker) await(ctx context.Context, c *caller, a *ask, key types.NamespacedName, req *controlpb.ApproveRequest, stream grpc.ServerStreamingServer[controlpb.ApproveResponse], told *string) (again bool, err error) {
+	changed, stop := b.requests.watch(key)
+	defer stop()
+	tick := b.Clock.NewTicker(lookEvery)
+	defer tick.Stop()
+	for {
+		ar, err := b.requests.get(ctx, key)
+		if err != nil {
+			return false, err
+		}
+		outcome := decision.Evaluate(ar, b.DecisionKey, b.Clock.Now())
+		switch outcome.Phase {
+		case v1alpha1.PhaseUsed:
+			return true, nil
+		case v1alpha1.PhaseDenied:
+			return false, stream.Send(reply(controlpb.ApproveResponse_STATE_DENIED, key.Name, outcome))
+		case v1alpha1.PhaseExpired:
+			return false, stream.Send(reply(controlpb.ApproveResponse_STATE_EXPIRED, key.Name, outcome))
+		case v1alpha1.PhaseApproved:
+			used, outcome, err := b.use(ctx, c, a, key, req)
+			if err != nil {
+				return false, err
+			}
+			if used {
+				return false, stream.Send(reply(controlpb.ApproveResponse_STATE_APPROVED, key.Name, outcome))
+			}
+			continue // it changed while it was being used; look again
+		}
+		if *told != key.Name || !req.GetWait() {
+			if err := stream.Send(reply(controlpb.ApproveResponse_STATE_PENDING, key.Name, outcome)); err != nil {
+				return false, err
+			}
+			*told = key.Name
+		}
+		if !req.GetWait() {
+			return false, nil
+		}
+		expiry := b.Clock.NewTimer(max(ar.Spec.ExpiresAt.Sub(b.Clock.Now()), 0) + time.Millisecond)
+		select {
+		case <-ctx.Done():
+			err = ctx.Err()
+		case <-b.closing:
+			err = status.Error(codes.Unavailable, "the operator restarts; ask again")
+		case <-changed:
+		case <-tick.C():
+		case <-expiry.C():
+		}
+		expiry.Stop()
+		if err != nil {
+			return false, err
+		}
+	}
+}
+
+// use marks the grant used before anything is released by it. It reads the live request, so that neither a stale
+// cache nor another replica lets it be used twice; used is false where the request has changed in between.
+func (b *Broker) use(ctx context.Context, c *caller, a *ask, key types.NamespacedName, req *controlpb.ApproveRequest) (used bool, outcome decision.Outcome, err error) {
+	// The pod and the policy as they are now, not as they were when people began to think.
+	if c.pod, err = b.live(ctx, c.Identity); err != nil {
+		return false, outcome, err
+	}
+	now, err := b.ask(ctx, c, req)
+	if err != nil {
+		return false, outcome, err
+	}
+	if now.key != a.key {
+		return false, outcome, status.Error(codes.FailedPrecondition, "what the policy asks for has changed since the request was filed; try again")
+	}
+	ar, err := b.requests.live(ctx, key)
+	if err != nil {
+		return false, outcome, err
+	}
+	outcome = decision.Evaluate(ar, b.DecisionKey, b.Clock.Now())
+	if outcome.Phase != v1alpha1.PhaseApproved {
+		b.requests.forget(key)
+		return false, outcome, nil
+	}
+	switch err := b.requests.use(ctx, ar, outcome, c.Name()); {
+	case errors.Is(err, errChanged):
+		return false, outcome, nil
+	case err != nil:
+		b.Log.Error(err, "marking a grant used", "request", key)
+		return false, outcome, status.Error(codes.Unavailable, "the grant could not be marked used; try again")
+	}
+	b.Log.Info("released an approved command", "request", key, "pod", c.Name(), "deciders", outcome.Deciders)
+	return true, outcome, nil
+}
+
+// standing tells until when a grant of access to the target stands for the caller's pod.
+func (b *Broker) standing(ctx context.Context, c *caller, ap *v1alpha1.AgentPolicy, target *v1alpha1.Target) (time.Time, error) {
+	list, err := b.requests.of(ctx, c)
+	if err != nil {
+		return time.Time{}, err
+	}
+	now := b.Clock.Now()
+	var until time.Time
+	for i := range list {
+		ar := &list[i]
+		if ar.Spec.Rule != RuleAccess || ar.Spec.Target != target.Name || ar.Spec.Policy.UID != ap.UID || ar.Status.Uses == 0 {
+			continue
+		}
+		outcome := decision.Evaluate(ar, b.DecisionKey, now)
+		if outcome.Phase != v1alpha1.PhaseApproved && outcome.Phase != v1alpha1.PhaseUsed {
+			continue
+		}
+		end := outcome.GrantExpiresAt
+		if at := usedAt(ar); !outcome.Reusable && !at.IsZero() && target.Access.MaxDuration != nil {
+			end = at.Add(target.Access.MaxDuration.Duration)
+		}
+		if end.After(until) {
+			until = end
+		}
+	}
+	if !until.After(now) {
+		return time.Time{}, status.Errorf(codes.PermissionDenied,
+			"sessions to target %s need an approval (access.approval of policy %s/%s), and no grant stands for this pod", target.Name, ap.Namespace, ap.Name)
+	}
+	return until, nil
+}
+
+func reply(state controlpb.ApproveResponse_State, request string, outcome decision.Outcome) *controlpb.ApproveResponse {
+	out := &controlpb.ApproveResponse{State: state, Request: request, Message: outcome.Message, Deciders: outcome.Deciders}
+	if !outcome.GrantExpiresAt.IsZero() {
+		out.NotAfterUnixMs = outcome.GrantExpiresAt.UnixMilli()
+	}
+	return out
+}
+
+func unavailable(what string, err error) error {
+	return status.Error(codes.Unavailable, fmt.Sprintf("%s: %v; try again", what, err))
+}
