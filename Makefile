@@ -72,7 +72,7 @@ clean: ## Remove what was built, except the local cluster's files (make cluster-
 generate: bin/controller-gen ## Write everything that is generated: deep copies, definitions, RBAC, webhooks, chart, gRPC.
 	$(BIN)/controller-gen object paths=./api/...
 	$(BIN)/controller-gen crd paths=./api/... output:crd:dir=config/crd/bases
-	$(BIN)/controller-gen rbac:roleName=chaperone-operator webhook paths=./controllers/... paths=./webhook/... \
+	$(BIN)/controller-gen rbac:roleName=chaperone-operator webhook 'paths={./controllers/...,./webhook/...}' \
 		output:rbac:dir=config/rbac output:webhook:dir=config/webhook
 	$(GO) run -tags $(TAGS) ./hack/generate
 	$(GO) -C hack/protogen run .
@@ -162,13 +162,25 @@ cluster-clean: cluster-down ## Stop the local cluster and remove everything that
 assets: ## Build kube-apiserver, etcd and kubectl for the API tests.
 	$(CLUSTER_COMMAND) assets
 
+# Where Go programs look for the system's roots; an image without them verifies by a policy's own roots alone.
+ROOTS := $(wildcard /etc/ssl/certs/ca-certificates.crt)
+
 .PHONY: images
-images: operator sidecar ## Build the images operator:dev and sidecar:dev without Docker, and load them into the cluster.
-	$(CLUSTER_COMMAND) image operator sidecar
+images: operator sidecar ## Make the images without Docker and load them into the cluster, with those of the demo and tests.
+	@for program in operator sidecar; do \
+		$(CLUSTER_COMMAND) image scratch --name $(IMAGE_PREFIX)/$$program:$(IMAGE_TAG) -o $(CURDIR)/dist/$$program.tar \
+			--binary $(BIN)/$$program:/$$program --entrypoint /$$program --user 65532 $(foreach file,$(ROOTS),--file $(file):$(file)); \
+		if [ "$(CLUSTER)" = current ]; then \
+			$(CLUSTER_COMMAND) image push $(CURDIR)/dist/$$program.tar $(IMAGE_PREFIX)/$$program:$(IMAGE_TAG); \
+		else \
+			$(CLUSTER_COMMAND) image load $(CURDIR)/dist/$$program.tar; \
+		fi; \
+	done
+	@if [ "$(CLUSTER)" != current ]; then $(CLUSTER_COMMAND) image load toolbox postgres; fi
 
 .PHONY: deploy
 deploy: bin/helm operator ## Install or upgrade the chart in the cluster.
-	@CLUSTER_DIR=$(CLUSTER_DIR) NAMESPACE=$(NAMESPACE) IMAGE_PREFIX=$(IMAGE_PREFIX) IMAGE_TAG=$(IMAGE_TAG) \
+	@NAMESPACE=$(NAMESPACE) IMAGE_PREFIX=$(IMAGE_PREFIX) IMAGE_TAG=$(IMAGE_TAG) \
 		HELM_ARGS='$(HELM_ARGS)' hack/deploy
 
 .PHONY: undeploy
