@@ -1,5 +1,3 @@
-// Package control is the sidecar's side of the control stream: the policies in force, leased credentials,
-// approvals, and the uplink of recordings. The broker takes the pod's identity from the projected token alone.
 package control
 
 import (
@@ -31,6 +29,9 @@ const (
 	// maxToken bounds the token file; a projected token has 1 to 2 KiB.
 	maxToken = 16 << 10
 
+	// askTimeout is long enough for an operator that is elected just now.
+	askTimeout = 10 * time.Second
+
 	keepaliveTime    = 45 * time.Second
 	keepaliveTimeout = 15 * time.Second
 )
@@ -39,24 +40,26 @@ const (
 type Options struct {
 	// Address is host:port of the broker's service; the host is the name that its certificate is verified for.
 	Address string
-	// Root holds the operator's root certificates, PEM.
-	Root []byte
+	// RootPEM holds the operator's root certificates.
+	RootPEM []byte
 	// TokenFile holds the projected token; the kubelet renews it, so it is read for every call.
 	TokenFile string
 	// Dial connects to host:port by the noted nameservers. Default: the system's resolver.
 	Dial func(ctx context.Context, address string) (net.Conn, error)
 	// Version is the sidecar's own.
 	Version string
-	Log     logr.Logger
+	// AskTimeout bounds an ask for approval until it has a request's name. Default 10 s.
+	AskTimeout time.Duration
+	// Clock is what leases end by. Default time.Now.
+	Clock func() time.Time
+	Log   logr.Logger
 }
 
 // Client speaks to the broker. It is safe for concurrent use.
 type Client struct {
-	conn   *grpc.ClientConn
-	broker controlpb.BrokerClient
-	log    logr.Logger
-	// version is the sidecar's own.
-	version string
+	options Options
+	conn    *grpc.ClientConn
+	broker  controlpb.BrokerClient
 	leases  leases
 }
 
@@ -67,19 +70,24 @@ func New(o Options) (*Client, error) {
 		return nil, fmt.Errorf("the broker's address: %w", err)
 	}
 	roots := x509.NewCertPool()
-	if !roots.AppendCertsFromPEM(o.Root) {
+	if !roots.AppendCertsFromPEM(o.RootPEM) {
 		return nil, errors.New("the operator's root certificate is missing or not PEM")
 	}
-	dial := o.Dial
-	if dial == nil {
-		dial = func(ctx context.Context, address string) (net.Conn, error) {
+	if o.Dial == nil {
+		o.Dial = func(ctx context.Context, address string) (net.Conn, error) {
 			return (&net.Dialer{}).DialContext(ctx, "tcp", address)
 		}
+	}
+	if o.AskTimeout == 0 {
+		o.AskTimeout = askTimeout
+	}
+	if o.Clock == nil {
+		o.Clock = time.Now
 	}
 	conn, err := grpc.NewClient("passthrough:///"+o.Address,
 		grpc.WithTransportCredentials(credentials.NewTLS(&tls.Config{RootCAs: roots, ServerName: host, MinVersion: tls.VersionTLS13})),
 		grpc.WithPerRPCCredentials(token(o.TokenFile)),
-		grpc.WithContextDialer(dial),
+		grpc.WithContextDialer(o.Dial),
 		// An agent's environment is not ours, but a pod's may name a proxy for everybody.
 		grpc.WithNoProxy(),
 		grpc.WithDisableServiceConfig(),
@@ -89,7 +97,7 @@ func New(o Options) (*Client, error) {
 		// The policy stream is always there while it can be.
 		grpc.WithIdleTimeout(0),
 		grpc.WithConnectParams(grpc.ConnectParams{
-			Backoff:           backoff.Config{BaseDelay: backoffBase, Multiplier: backoffFactor, Jitter: 0.5, MaxDelay: backoffMax},
+			Backoff:           backoff.Config{BaseDelay: 250 * time.Millisecond, Multiplier: 1.6, Jitter: 0.5, MaxDelay: 10 * time.Second},
 			MinConnectTimeout: 5 * time.Second,
 		}),
 	)
@@ -97,7 +105,7 @@ func New(o Options) (*Client, error) {
 		return nil, fmt.Errorf("making the broker's client: %w", err)
 	}
 	return &Client{
-		conn: conn, broker: controlpb.NewBrokerClient(conn), log: o.Log, version: o.Version,
+		options: o, conn: conn, broker: controlpb.NewBrokerClient(conn),
 		leases: leases{held: make(map[leaseKey]*held)},
 	}, nil
 }

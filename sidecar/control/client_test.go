@@ -186,6 +186,62 @@ func TestFollowBringsSetsInForceAndKeepsTheLastGoodOne(t *testing.T) {
 	}
 }
 
+func TestASetThatCannotBePutInForceLetsTheLastOneGrowOld(t *testing.T) {
+	now := time.Now()
+	policies, err := LoadPolicies(t.TempDir(), func() time.Time { return now })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := policies.put(set(t, "1")); err != nil {
+		t.Fatal(err)
+	}
+	now = now.Add(40 * time.Second)
+	if err := policies.confirm(); err != nil {
+		t.Fatal(err)
+	}
+	if err := policies.put([]byte(`{"version":"2","policies":[],"restrictMore":true}`)); err == nil {
+		t.Fatal("a set with an unknown field is in force")
+	}
+	now = now.Add(40 * time.Second)
+	if err := policies.confirm(); err != nil {
+		t.Fatal(err)
+	}
+	if c, err := policies.Current(); err != nil || c.Set().Version != "1" {
+		t.Errorf("within its age: %v", err)
+	}
+	now = now.Add(40 * time.Second)
+	if _, err := policies.Current(); !errors.Is(err, ErrNoPolicy) {
+		t.Errorf("80 s after it was last confirmed: %v, want ErrNoPolicy", err)
+	}
+	if err := policies.put(set(t, "3")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := policies.Current(); err != nil {
+		t.Errorf("a good set again: %v", err)
+	}
+}
+
+func TestWordsAreBoundedAndOnOneLine(t *testing.T) {
+	got := words(status.Error(codes.NotFound, "no\nsuch\x1b[2Jthing "+strings.Repeat("é", maxWords)))
+	if strings.ContainsAny(got, "\n\x1b") || len(got) > maxWords+3 || !strings.HasPrefix(got, "no such [2Jthing") {
+		t.Errorf("%q", got)
+	}
+}
+
+func TestALogThatTheOperatorWillNeverTakeSaysSo(t *testing.T) {
+	client, _ := serve(t, &broker{record: func(grpc.BidiStreamingServer[controlpb.RecordRequest, controlpb.RecordResponse]) error {
+		return status.Error(codes.InvalidArgument, "the log's protocol is unknown")
+	}})
+	stream, err := client.Open(t.Context(), record.Meta{Log: "ab"})
+	if err == nil {
+		defer stream.Close()
+		_, _, err = stream.Recv()
+	}
+	if !errors.Is(err, record.ErrRefused) {
+		t.Errorf("got %v, want ErrRefused", err)
+	}
+}
+
 func TestLoadPoliciesRefusesAFileItCannotUnderstand(t *testing.T) {
 	dir := t.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, layout.PolicyFile), []byte(`{"version":`), 0o600); err != nil {

@@ -6,6 +6,9 @@ import (
 	"sync"
 	"time"
 
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
 	"github.com/chaperone-dev/chaperone/sidecar/control/controlpb"
 	"github.com/chaperone-dev/chaperone/sidecar/session"
 )
@@ -46,7 +49,7 @@ func (c *Client) Lease(ctx context.Context, policy, target string) (*session.Lea
 	case <-ctx.Done():
 		return nil, fmt.Errorf("waiting for the credential of target %s of policy %s: %w", target, policy, ctx.Err())
 	}
-	now := time.Now()
+	now := c.options.Clock()
 	stands := h.lease != nil && now.Before(h.lease.NotAfter)
 	if stands && now.Sub(h.asked) < leaseFresh {
 		return h.lease, nil
@@ -68,7 +71,7 @@ func (c *Client) Lease(ctx context.Context, policy, target string) (*session.Lea
 		return h.lease, nil
 	case ctx.Err() != nil:
 		return nil, fmt.Errorf("asking for the credential of target %s of policy %s: %w", target, policy, ctx.Err())
-	case !unreachable(err):
+	case !undecided(err):
 		h.lease = nil
 		return nil, fmt.Errorf("the credential of target %s of policy %s: %s", target, policy, words(err))
 	case stands:
@@ -110,3 +113,12 @@ func (c *Client) Forget(keep func(policy, target string) bool) {
 	}
 }
 
+// undecided says that the operator did not speak about the credential: it is away, it is overrun, or the token was
+// just being renewed. A lease that is held may then be used.
+func undecided(err error) bool {
+	switch status.Code(err) {
+	case codes.ResourceExhausted, codes.Unauthenticated:
+		return true
+	}
+	return away(err)
+}

@@ -39,6 +39,3 @@ func away(err error) bool {
 	}
 	return false
 }
-
-// words is the sentence of a gRPC error, without its code.
-func words(err error) string { return status.Convert(err).Message() }

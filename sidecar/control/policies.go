@@ -24,9 +24,10 @@ type Policies struct {
 	file  string
 	clock func() time.Time
 
-	inForceMu sync.RWMutex // guards inForce and contact
+	inForceMu sync.RWMutex // guards inForce, contact and overtaken
 	inForce   *policy.Compiled
 	contact   time.Time // when the operator last confirmed the set
+	overtaken bool      // the operator means another set, which could not be put in force
 
 	firstOnce sync.Once
 	first     chan struct{}
@@ -85,17 +86,20 @@ func (p *Policies) held() string {
 	return p.inForce.Set().Version
 }
 
-// put brings a set in force. What cannot be understood changes nothing: the last set stays.
+// put brings a set in force. What cannot be understood changes nothing: the last set stays, and grows old.
 func (p *Policies) put(content []byte) error {
 	compiled, err := decode(content)
-	if err != nil {
-		return err
+	if err == nil {
+		err = p.save(content)
 	}
-	if err := p.save(content); err != nil {
+	if err != nil {
+		p.inForceMu.Lock()
+		p.overtaken = true
+		p.inForceMu.Unlock()
 		return err
 	}
 	p.inForceMu.Lock()
-	p.inForce, p.contact = compiled, p.clock()
+	p.inForce, p.contact, p.overtaken = compiled, p.clock(), false
 	p.inForceMu.Unlock()
 	p.firstOnce.Do(func() { close(p.first) })
 	return nil
@@ -105,10 +109,12 @@ func (p *Policies) put(content []byte) error {
 func (p *Policies) confirm() error {
 	now := p.clock()
 	p.inForceMu.Lock()
-	p.contact = now
-	there := p.inForce != nil
+	meant := p.inForce != nil && !p.overtaken
+	if meant {
+		p.contact = now
+	}
 	p.inForceMu.Unlock()
-	if !there {
+	if !meant {
 		return nil
 	}
 	return os.Chtimes(p.file, now, now)

@@ -7,6 +7,8 @@ import (
 	"io"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"github.com/chaperone-dev/chaperone/sidecar/control/controlpb"
 	"github.com/chaperone-dev/chaperone/sidecar/record"
@@ -26,7 +28,7 @@ func (c *Client) Open(ctx context.Context, meta record.Meta) (record.Stream, err
 	}
 	if err != nil {
 		cancel()
-		return nil, fmt.Errorf("opening log %s at the operator: %s", meta.Log, words(err))
+		return nil, fmt.Errorf("opening log %s at the operator: %w", meta.Log, said(err))
 	}
 	return &logStream{stream: stream, cancel: cancel}, nil
 }
@@ -54,9 +56,17 @@ func (s *logStream) Recv() (uint64, string, error) {
 	case errors.Is(err, io.EOF):
 		return 0, "", io.EOF
 	case err != nil:
-		return 0, "", fmt.Errorf("sending the recording to the operator: %s", words(err))
+		return 0, "", fmt.Errorf("sending the recording to the operator: %w", said(err))
 	}
 	return r.GetNext(), r.GetRecording(), nil
+}
+
+// said is what the operator said. InvalidArgument is its word for a log or a chunk that it will never take.
+func said(err error) error {
+	if status.Code(err) == codes.InvalidArgument {
+		return fmt.Errorf("%w: %s", record.ErrRefused, words(err))
+	}
+	return errors.New(words(err))
 }
 
 func (s *logStream) Close() error {
