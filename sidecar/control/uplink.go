@@ -26,6 +26,10 @@ func (c *Client) Open(ctx context.Context, meta record.Meta) (record.Stream, err
 			StartUnixMs: meta.Start.UnixMilli(), Terminal: meta.Terminal, User: meta.User,
 		}}})
 	}
+	if errors.Is(err, io.EOF) {
+		// The stream is over already; only Recv says why.
+		_, err = stream.Recv()
+	}
 	if err != nil {
 		cancel()
 		return nil, fmt.Errorf("opening log %s at the operator: %w", meta.Log, said(err))
