@@ -9,6 +9,7 @@ import (
 	"maps"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -37,6 +38,24 @@ func TestHelmAndKustomizeInstallTheSame(t *testing.T) {
 		if chart[key] != want {
 			t.Errorf("%s differs:\n%s", key, firstDifference(chart[key], want))
 		}
+	}
+}
+
+// TestWebhooksReachAService checks that what the API server is told to call is there.
+func TestWebhooksReachAService(t *testing.T) {
+	chart := objects(t, helm(t, namespace))
+	services := regexp.MustCompile(`"service": \{\s*"name": "([^"]+)",\s*"namespace": "([^"]+)"`)
+	checked := 0
+	for key, object := range chart {
+		for _, match := range services.FindAllStringSubmatch(object, -1) {
+			checked++
+			if _, ok := chart["v1/Service/"+match[2]+"/"+match[1]]; !ok {
+				t.Errorf("%s calls service %s/%s, which is not in the chart", key, match[2], match[1])
+			}
+		}
+	}
+	if checked < 3 {
+		t.Errorf("found %d references to services, fewer than there are kinds of them", checked)
 	}
 }
 

@@ -28,18 +28,7 @@ type chart struct {
 	condition string
 	// annotations are added to every object.
 	annotations map[string]string
-	// injectCA asks cert-manager for the caBundle where it issues the operator's certificate. Without it the
-	// operator writes its own, and the chart leaves the field alone so that an upgrade does not take it away.
-	injectCA bool
 }
-
-// injection is the annotation that makes cert-manager's cainjector fill in a caBundle.
-const injection = `metadata:
-  {{- if eq .Values.certificates.mode "CertManager" }}
-  annotations:
-    cert-manager.io/inject-ca-from: {{ .Release.Namespace }}/chaperone-serving
-  {{- end }}
-`
 
 // render turns every object of a manifest into template text.
 func (c chart) render(manifest []byte) ([]byte, error) {
@@ -91,9 +80,7 @@ func (c chart) object(document []byte) (string, error) {
 	}
 	labels[labelsMark] = ""
 	metadata["labels"] = labels
-	if err := c.annotate(metadata); err != nil {
-		return "", err
-	}
+	c.annotate(metadata)
 	scopes, err := markScopes(object)
 	if err != nil {
 		return "", err
@@ -106,23 +93,17 @@ func (c chart) object(document []byte) (string, error) {
 	text := strings.ReplaceAll(string(rendered), "{{", `{{ "{{" }}`)
 	text = strings.ReplaceAll(text, namespace, "{{ .Release.Namespace }}")
 	text = strings.Replace(text, "    "+labelsMark+`: ""`, `    {{- include "chaperone.labels" . | nindent 4 }}`, 1)
-	if c.injectCA {
-		text = strings.Replace(text, "metadata:\n", injection, 1)
-	}
 	for _, scope := range scopes {
 		text = strings.Replace(text, "namespaceSelector: "+selectorMark, scope.template(object["kind"]), 1)
 	}
 	return text, nil
 }
 
-func (c chart) annotate(metadata map[string]any) error {
-	annotations, _ := metadata["annotations"].(map[string]any)
-	if c.injectCA && len(annotations) > 0 {
-		return fmt.Errorf("%v has annotations of its own, which those of cert-manager would replace", metadata["name"])
-	}
+func (c chart) annotate(metadata map[string]any) {
 	if len(c.annotations) == 0 {
-		return nil
+		return
 	}
+	annotations, _ := metadata["annotations"].(map[string]any)
 	annotations = maps.Clone(annotations)
 	if annotations == nil {
 		annotations = map[string]any{}
@@ -131,5 +112,4 @@ func (c chart) annotate(metadata map[string]any) error {
 		annotations[key] = value
 	}
 	metadata["annotations"] = annotations
-	return nil
 }

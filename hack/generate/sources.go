@@ -24,7 +24,8 @@ var sources = []source{
 	}},
 	{"config/rbac/*.yaml", "rbac", chart{}},
 	{"config/service/*.yaml", "service", chart{}},
-	{"config/webhook/*.yaml", "webhook", chart{injectCA: true}},
+	{"config/logs/*.yaml", "logs", chart{}},
+	{"config/webhook/*.yaml", "webhook", chart{}},
 	{"config/admission/*.yaml", "admission", chart{condition: ".Values.admissionPolicies.install"}},
 }
 
