@@ -30,6 +30,9 @@ type Hierarchies struct {
 	Unified string
 	// Legacy maps each version 1 mount point to its controllers.
 	Legacy map[string][]string
+	// all are the mount points of either version, with controllers or without:
+	// runc leaves a group in a version 2 hierarchy that has none, too.
+	all []string
 }
 
 // Mounted reads the hierarchies from the kernel's table of this process.
@@ -44,11 +47,13 @@ func Mounted() (Hierarchies, error) {
 		mount, kind, options := parseMount(scanner.Text())
 		switch kind {
 		case "cgroup2":
+			h.all = append(h.all, mount)
 			controllers, err := os.ReadFile(filepath.Join(mount, "cgroup.controllers"))
 			if err == nil && strings.Contains(" "+strings.TrimSpace(string(controllers))+" ", " memory ") {
 				h.Unified = mount
 			}
 		case "cgroup":
+			h.all = append(h.all, mount)
 			h.Legacy[mount] = strings.Split(options, ",")
 		}
 	}
@@ -155,7 +160,7 @@ func delegate(mount, name string) error {
 // processes must be gone.
 func (h Hierarchies) Remove(name string) error {
 	deadline := time.Now().Add(removeTimeout)
-	for _, root := range h.roots() {
+	for _, root := range h.all {
 		for {
 			err := removeTree(filepath.Join(root, name))
 			if err == nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
+	"net"
 	"net/http"
 	"path/filepath"
 	"time"
@@ -73,7 +74,29 @@ func (n Node) waitForCluster(ctx context.Context) error {
 			return &ProgramError{Program: w.program, Err: err}
 		}
 	}
-	return nil
+	return waitForDNS(ctx)
+}
+
+// waitForDNS asks as a pod would, through the Service: CoreDNS calls itself
+// ready before kube-proxy leads there.
+func waitForDNS(ctx context.Context) error {
+	resolver := &net.Resolver{
+		PreferGo: true,
+		Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
+			return (&net.Dialer{}).DialContext(ctx, network, net.JoinHostPort(dnsAddress4, "53"))
+		},
+	}
+	for {
+		attempt, cancel := context.WithTimeout(ctx, time.Second)
+		_, err := resolver.LookupHost(attempt, "kubernetes.default.svc."+clusterDomain+".")
+		cancel()
+		if err == nil {
+			return nil
+		}
+		if pause(ctx, 50*time.Millisecond) != nil {
+			return &ProgramError{Program: "kube-proxy", Err: fmt.Errorf("the cluster's names are not answered: %w", err)}
+		}
+	}
 }
 
 func deadline(ctx context.Context) time.Time {

@@ -18,10 +18,12 @@ import (
 )
 
 func main() {
-	// CoreDNS chains plugins in this order, whatever the Corefile's.
+	// CoreDNS chains plugins in this order, whatever the Corefile's. Template
+	// comes last, not before hosts as in a release: it answers for the names
+	// that nobody else knew.
 	dnsserver.Directives = []string{
 		"reload", "ready", "health", "errors", "log", "loadbalance",
-		"cache", "template", "hosts", "kubernetes",
+		"cache", "hosts", "kubernetes", "template",
 	}
 	coremain.Run()
 }

@@ -4,7 +4,8 @@
 #   PGDATA                 data folder, made when it is empty; its parent may be
 #                          a volume that any user can write to
 #   POSTGRES_USER          administrator, default postgres
-#   POSTGRES_PASSWORD      their password; or POSTGRES_PASSWORD_FILE
+#   POSTGRES_PASSWORD      their password, or POSTGRES_PASSWORD_FILE; without
+#                          either they connect by the Unix socket alone
 #   POSTGRES_DB            database made at the start, default POSTGRES_USER
 #   TLS_DIR                default /tls; with tls.crt and tls.key in it TLS is
 #                          switched on, with ca.crt client certificates are
@@ -18,36 +19,32 @@ set -euo pipefail
 
 user=${POSTGRES_USER:-postgres}
 database=${POSTGRES_DB:-$user}
+sockets=/run/postgresql
 password=${POSTGRES_PASSWORD:-}
 if [[ -n ${POSTGRES_PASSWORD_FILE:-} ]]; then
   password=$(<"$POSTGRES_PASSWORD_FILE")
 fi
 
 initialise() {
-  if [[ -z $password ]]; then
-    echo "postgres: set POSTGRES_PASSWORD or POSTGRES_PASSWORD_FILE" >&2
-    exit 1
-  fi
   # A start that was cut off half way is begun again, not taken for data.
   local new=$PGDATA.new
   rm -rf "$new"
   mkdir -p "$(dirname "$PGDATA")"
-  initdb --pgdata="$new" --username="$user" --pwfile=<(printf '%s\n' "$password") \
+  local secret=()
+  if [[ -n $password ]]; then
+    (umask 077 && printf '%s\n' "$password" >"$sockets/password")
+    secret=(--pwfile="$sockets/password")
+  fi
+  initdb --pgdata="$new" --username="$user" "${secret[@]}" \
     --auth-local=trust --auth-host=scram-sha-256 --encoding=UTF8 --locale=C.UTF-8 --no-sync >/dev/null
-  local kind=host
-  if [[ ${POSTGRES_REQUIRE_TLS:-} == 1 ]]; then
-    kind=hostssl
-  fi
-  cat >"$new/pg_hba.conf" <<EOF
-local all         all                   trust
-$kind all         all         all       scram-sha-256
-$kind replication all         all       scram-sha-256
-EOF
-  pg_ctl --pgdata="$new" --wait --silent start -o "-c listen_addresses='' -c unix_socket_directories=/run/postgresql"
+  rm -f "$sockets/password"
+  local log=$new/first-start.log
+  pg_ctl --pgdata="$new" --log="$log" --wait --silent start \
+    -o "-c listen_addresses='' -c unix_socket_directories=$sockets" || { cat "$log" >&2; exit 1; }
   if [[ $database != postgres ]]; then
-    createdb --host=/run/postgresql --username="$user" "$database"
+    createdb --host=$sockets --username="$user" "$database"
   fi
-  export PGHOST=/run/postgresql PGUSER=$user PGDATABASE=$database
+  export PGHOST=$sockets PGUSER=$user PGDATABASE=$database
   local script
   for script in /docker-entrypoint-initdb.d/*; do
     case $script in
@@ -57,6 +54,15 @@ EOF
   done
   unset PGHOST PGUSER PGDATABASE
   pg_ctl --pgdata="$new" --wait --silent --mode=fast stop
+  local kind=host
+  if [[ ${POSTGRES_REQUIRE_TLS:-} == 1 ]]; then
+    kind=hostssl
+  fi
+  cat >"$new/pg_hba.conf" <<EOF
+local all         all                   trust
+$kind all         all         all       scram-sha-256
+$kind replication all         all       scram-sha-256
+EOF
   mv "$new" "$PGDATA"
 }
 
@@ -64,12 +70,12 @@ if [[ ! -s $PGDATA/PG_VERSION ]]; then
   initialise
 fi
 
-options=(-c "listen_addresses=*" -c "unix_socket_directories=/run/postgresql" -c "password_encryption=scram-sha-256")
+options=(-c "listen_addresses=*" -c "unix_socket_directories=$sockets" -c "password_encryption=scram-sha-256")
 tls=${TLS_DIR:-/tls}
 if [[ -f $tls/tls.crt && -f $tls/tls.key ]]; then
   # The server takes no key that others can read, and a mounted Secret's owner
   # is not ours.
-  own=/run/postgresql/tls
+  own=$sockets/tls
   mkdir -p "$own"
   install -m 0600 "$tls/tls.key" "$own/tls.key"
   install -m 0644 "$tls/tls.crt" "$own/tls.crt"
