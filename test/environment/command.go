@@ -37,7 +37,7 @@ func Open() (*Environment, error) {
 	e := &Environment{
 		Root:       root,
 		Kubeconfig: os.Getenv("KUBECONFIG"),
-		path:       strings.Join([]string{filepath.Join(root, "bin"), filepath.Join(state, "bin"), os.Getenv("PATH")}, ":"),
+		path:       strings.Join([]string{filepath.Join(root, "bin"), filepath.Join(state, "path"), os.Getenv("PATH")}, ":"),
 	}
 	if e.Kubeconfig == "" {
 		e.Kubeconfig = filepath.Join(state, "kubeconfig")

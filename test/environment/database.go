@@ -64,7 +64,7 @@ spec:
           periodSeconds: 1
         volumeMounts:
         - {name: data, mountPath: /var/lib/postgresql/data}
-        - {name: server, mountPath: /etc/postgresql/tls, readOnly: true}
+        - {name: server, mountPath: /tls, readOnly: true}
         - {name: server, mountPath: /docker-entrypoint-initdb.d/init.sql, subPath: init.sql, readOnly: true}
       volumes:
       - {name: data, emptyDir: {}}
