@@ -11,7 +11,12 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 
+	"github.com/chaperone-dev/chaperone/webhook/access"
+	"github.com/chaperone-dev/chaperone/webhook/decision"
+	"github.com/chaperone-dev/chaperone/webhook/guard"
 	"github.com/chaperone-dev/chaperone/webhook/inject"
+	"github.com/chaperone-dev/chaperone/webhook/policy"
+	"github.com/chaperone-dev/chaperone/webhook/recording"
 	"github.com/chaperone-dev/chaperone/webhook/selection"
 )
 
@@ -88,6 +93,9 @@ func (o Options) injection() inject.Options {
 	}
 }
 
+// +kubebuilder:rbac:groups=chaperone.dev,resources=agentpolicies,verbs=get;list;watch
+// +kubebuilder:rbac:groups="",resources=pods;secrets,verbs=get
+
 // Setup registers every webhook with the manager's webhook server. The manager's scheme must know the core,
 // authorization.k8s.io and chaperone.dev types.
 func Setup(mgr manager.Manager, o Options) error {
@@ -99,9 +107,22 @@ func Setup(mgr manager.Manager, o Options) error {
 	}
 	decoder := admission.NewDecoder(mgr.GetScheme())
 	lookup := selection.Lookup{Cache: mgr.GetCache(), Live: mgr.GetAPIReader()}
+	reviewer := access.Reviewer{Client: mgr.GetClient()}
+	injector := inject.Handler{Lookup: lookup, Options: o.injection, Exempt: o.Exempt, Decoder: decoder}
+	guardian := guard.Handler{Lookup: lookup, Live: mgr.GetAPIReader(), Key: o.DecisionKey, Exempt: o.Exempt, Decoder: decoder}
+	elsewhereInjector, elsewhereGuardian := injector, guardian
+	elsewhereInjector.Open, elsewhereGuardian.Open = true, true
 	handlers := map[string]admission.Handler{
-		PathMutatePods:          &inject.Handler{Lookup: lookup, Options: o.injection, Exempt: o.Exempt, Decoder: decoder},
-		PathMutatePodsElsewhere: &inject.Handler{Lookup: lookup, Options: o.injection, Exempt: o.Exempt, Decoder: decoder, Open: true},
+		PathMutatePods:            &injector,
+		PathMutatePodsElsewhere:   &elsewhereInjector,
+		PathValidatePods:          &guardian,
+		PathValidatePodsElsewhere: &elsewhereGuardian,
+		PathMutateApprovals:       &decision.Stamper{Key: o.DecisionKey, Now: o.Now, Decoder: decoder},
+		PathValidateApprovals: &decision.Authority{
+			Operator: o.OperatorUsername, Key: o.DecisionKey, Now: o.Now, Access: reviewer, Decoder: decoder,
+		},
+		PathValidatePolicies:   &policy.Handler{Access: reviewer, Exempt: o.Exempt, Decoder: decoder},
+		PathValidateRecordings: &recording.Handler{Operator: o.OperatorUsername, Access: reviewer, Decoder: decoder},
 	}
 	server := mgr.GetWebhookServer()
 	for path, handler := range handlers {

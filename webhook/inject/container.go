@@ -31,8 +31,8 @@ func restrict(in *corev1.SecurityContext, allowed Restricted) *corev1.SecurityCo
 	slices.Sort(kept)
 	out.Capabilities = &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}, Add: slices.Compact(kept)}
 	out.SeccompProfile = &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault}
-	// The API server itself refuses false beside privileged and CAP_SYS_ADMIN, with less to say about why.
-	if !ptr.Deref(out.Privileged, false) && !slices.Contains(kept, "SYS_ADMIN") {
+	// The API server itself refuses false beside privileged, with less to say about why.
+	if !ptr.Deref(out.Privileged, false) {
 		out.AllowPrivilegeEscalation = ptr.To(false)
 	}
 	return out
