@@ -13,16 +13,18 @@ import (
 
 // Attributes are what somebody wants to do.
 type Attributes struct {
-	Verb      string
-	Group     string
-	Resource  string
-	Namespace string
-	Name      string
+	Verb     string
+	Group    string
+	Resource string
+	// Subresource is empty for the object itself.
+	Subresource string
+	Namespace   string
+	Name        string
 }
 
-// Reviewer asks with SubjectAccessReviews, so that whatever authorizers the cluster has decide.
-//
 // +kubebuilder:rbac:groups=authorization.k8s.io,resources=subjectaccessreviews,verbs=create
+
+// Reviewer asks with SubjectAccessReviews, so that whatever authorizers the cluster has decide.
 type Reviewer struct{ Client client.Client }
 
 // May reports whether the user may. why is what the authorizer had to say about a refusal, with a leading colon, or
@@ -34,7 +36,8 @@ func (r Reviewer) May(ctx context.Context, user authenticationv1.UserInfo, a Att
 		Groups: user.Groups,
 		Extra:  map[string]authorizationv1.ExtraValue{},
 		ResourceAttributes: &authorizationv1.ResourceAttributes{
-			Verb: a.Verb, Group: a.Group, Version: "*", Resource: a.Resource, Namespace: a.Namespace, Name: a.Name,
+			Verb: a.Verb, Group: a.Group, Version: "*", Resource: a.Resource, Subresource: a.Subresource,
+			Namespace: a.Namespace, Name: a.Name,
 		},
 	}}
 	for key, values := range user.Extra {
