@@ -14,6 +14,8 @@ type Relation struct {
 	Kind byte
 	// Columns are the live columns' names in order of attnum.
 	Columns []string
+	// Generated are those of Columns that are generated: COPY leaves them out.
+	Generated map[string]bool
 	// Definition is pg_get_viewdef of a view or materialized view, every name in it schema-qualified (taken
 	// with an empty search_path). Empty: where its columns come from is not known.
 	Definition string

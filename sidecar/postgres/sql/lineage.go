@@ -1,10 +1,214 @@
 package sql
 
-// Lineage says for each output column of the statement whether it could hold a value that p protects. Whatever
-// is not proved clear is not clear; cat may be nil, and then no relation is known.
+import (
+	"strings"
+
+	pg_query "github.com/pganalyze/pg_query_go/v6"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/chaperone-dev/chaperone/sidecar/policy"
+)
+
+// Lineage says for each output column of the statement whether it could hold a value that p protects, and what
+// else the statement does with protected columns. Whatever is not proved clear is not clear; cat may be nil, and
+// then no relation but the system's is known.
+//
+// For PREPARE and DECLARE CURSOR the output is that of Inner, whose own Lineage the wire keeps by name; EXECUTE
+// and FETCH by themselves prove nothing.
 func (s *Statement) Lineage(p *Protected, cat Catalogue) Shape {
 	if p.Empty() {
-		return Shape{Rest: Column{Proof: Clear}}
+		return Shape{Rest: proved}
 	}
-	return Shape{Rest: Column{Proof: Unproved, Source: "the statement's columns are not traced"}}
+	t := &tracer{p: p, cat: cat, st: s.st, views: make(map[RelationName]rows), inView: make(map[RelationName]bool)}
+	out := t.statement(unwrap(s.node.root), s)
+	if t.exhausted() {
+		why := "the statement is too intricate to trace"
+		return Shape{Rest: unproved(why), Launders: why, Infers: why}
+	}
+	shape := Shape{Known: out.known, Rest: out.rest, Launders: t.launders, Infers: t.infers}
+	if !out.known {
+		shape.Rest = out.worst()
+		return shape
+	}
+	shape.Columns = make([]Column, len(out.columns))
+	for i, c := range out.columns {
+		shape.Columns[i] = c.Column
+	}
+	return shape
+}
+
+// Apply notes the statement's use of protected columns in its commands, for policy.Decide.
+func (s *Shape) Apply(commands []policy.Command) {
+	for i := range commands {
+		if commands[i].SQL != nil {
+			commands[i].SQL.Launders, commands[i].SQL.Infers = s.Launders, s.Infers
+		}
+	}
+}
+
+// statement traces a whole statement and returns its output.
+func (t *tracer) statement(m proto.Message, s *Statement) rows {
+	nothing := rows{known: true}
+	switch n := m.(type) {
+	case *pg_query.SelectStmt:
+		out := t.query(n, &scope{})
+		if into := leftmost(n).IntoClause; into != nil {
+			t.launder(out.worst(), "table "+into.GetRel().GetRelname())
+			return nothing
+		}
+		return out
+	case *pg_query.InsertStmt, *pg_query.UpdateStmt, *pg_query.DeleteStmt, *pg_query.MergeStmt:
+		return t.rowsOf(m, &scope{})
+	case *pg_query.ExplainStmt:
+		t.statement(unwrap(n.Query), s)
+		if t.impure {
+			// Constant expressions are computed when the plan is made, and shown in it.
+			return rows{rest: unproved("the plan may show results of functions that may read anything")}
+		}
+		return rows{rest: proved}
+	case *pg_query.PrepareStmt:
+		t.statement(unwrap(n.Query), s)
+		return nothing
+	case *pg_query.DeclareCursorStmt:
+		t.statement(unwrap(n.Query), s)
+		return nothing
+	case *pg_query.CreateTableAsStmt:
+		if n.Query.GetExecuteStmt() != nil {
+			t.launder(unproved("a prepared statement"), "table "+n.GetInto().GetRel().GetRelname())
+			return nothing
+		}
+		t.launder(t.rowsOf(unwrap(n.Query), &scope{}).worst(), "table "+n.GetInto().GetRel().GetRelname())
+		return nothing
+	case *pg_query.ViewStmt:
+		t.launder(t.rowsOf(unwrap(n.Query), &scope{}).worst(), "view "+n.GetView().GetRelname())
+		return nothing
+	case *pg_query.CopyStmt:
+		return t.copy(n)
+	case *pg_query.ExecuteStmt:
+		return rows{rest: unproved("what prepared statement " + n.Name + " returns")}
+	case *pg_query.FetchStmt:
+		return rows{rest: unproved("what cursor " + n.Portalname + " returns")}
+	case *pg_query.VariableShowStmt:
+		return rows{rest: proved}
+	case *pg_query.CallStmt:
+		t.opaque(s.Tag)
+		return rows{rest: unproved("what the procedure returns")}
+	}
+	t.defined(s)
+	return nothing
+}
+
+// copy is a COPY to the client: a query's columns, or a table's.
+func (t *tracer) copy(n *pg_query.CopyStmt) rows {
+	if n.IsFrom {
+		return rows{known: true}
+	}
+	if n.Query != nil {
+		return t.rowsOf(unwrap(n.Query), &scope{})
+	}
+	names := t.relationTables(n.GetRelation().GetSchemaname(), n.GetRelation().GetRelname())
+	all := t.relation(names)
+	listed, _ := stringsOf(n.Attlist)
+	if !all.known {
+		return all
+	}
+	if len(listed) == 0 {
+		return t.withoutGenerated(names, all)
+	}
+	e := &table{rows: all}
+	out := rows{known: true}
+	for _, name := range listed {
+		out.columns = append(out.columns, attribute{name, e.column(name)})
+	}
+	return out
+}
+
+// withoutGenerated are the columns that COPY sends of a table when it is given none.
+func (t *tracer) withoutGenerated(names []RelationName, all rows) rows {
+	for _, n := range names {
+		r, known := t.cat.Relation(n.Schema, n.Name)
+		if !known {
+			continue
+		}
+		out := rows{known: true}
+		for _, c := range all.columns {
+			if !r.Generated[c.name] {
+				out.columns = append(out.columns, c)
+			}
+		}
+		return out
+	}
+	return rows{rest: all.worst()}
+}
+
+// opaque notes a statement that could do anything with protected values.
+func (t *tracer) opaque(tag string) {
+	if t.launders == "" {
+		t.launders = "columns of this database are masked, and what " + tag + " does with them cannot be seen"
+	}
+}
+
+// defined judges the statements that are no queries: what they define or change must not become a way around
+// the masking of a column by name.
+func (t *tracer) defined(s *Statement) {
+	switch verb, kind, _ := strings.Cut(s.Tag, " "); {
+	case s.Tag == "DO", verb == "CREATE" && definesCode[kind], verb == "ALTER" && definesCode[kind]:
+		t.opaque(s.Tag)
+	case keepsNames[s.Tag], verb == "DROP":
+	default:
+		for i := range s.Commands {
+			if sql := s.Commands[i].SQL; sql != nil {
+				t.changed(s.Tag, sql.Tables, makesNew[sql.Command])
+			}
+		}
+	}
+}
+
+// definesCode are the kinds of objects that run code, or reach the database from outside, when another statement
+// names them: a function that takes the name of a builtin, an operator, a trigger, a foreign table that leads back.
+var definesCode = map[string]bool{
+	"FUNCTION": true, "PROCEDURE": true, "ROUTINE": true, "AGGREGATE": true, "OPERATOR": true, "OPERATOR CLASS": true,
+	"OPERATOR FAMILY": true, "CAST": true, "TRIGGER": true, "EVENT TRIGGER": true, "RULE": true, "TRANSFORM": true,
+	"LANGUAGE": true, "EXTENSION": true, "CONVERSION": true, "ACCESS METHOD": true, "FOREIGN DATA WRAPPER": true,
+	"SERVER": true, "FOREIGN TABLE": true, "USER MAPPING": true, "PUBLICATION": true, "SUBSCRIPTION": true,
+}
+
+// keepsNames are the commands that leave every column where it is and as it is called.
+var keepsNames = map[string]bool{
+	"TRUNCATE TABLE": true, "VACUUM": true, "ANALYZE": true, "REINDEX": true, "CLUSTER": true, "LOCK TABLE": true,
+	"COMMENT": true, "SECURITY LABEL": true, "GRANT": true, "REVOKE": true, "CREATE INDEX": true, "CREATE STATISTICS": true,
+	"REFRESH MATERIALIZED VIEW": true, "COPY FROM": true, "CHECKPOINT": true,
+}
+
+// makesNew are the commands whose target is a relation that is not there yet.
+var makesNew = map[string]bool{"CREATE TABLE": true, "CREATE SEQUENCE": true, "CREATE SCHEMA": true, "CREATE TYPE": true}
+
+// changed notes a definition that touches a relation with protected columns: renamed, moved or copied, the column
+// would no longer be known by its name.
+func (t *tracer) changed(tag string, tables []policy.Table, fresh bool) {
+	for _, table := range tables {
+		if fresh && table.Write {
+			continue
+		}
+		for _, n := range namesOf(table) {
+			if _, protected := t.p.Match(n.Schema, n.Name, ""); protected {
+				t.redefined(tag, n)
+				continue
+			}
+			if t.cat == nil {
+				continue
+			}
+			if r, known := t.cat.Relation(n.Schema, n.Name); known && len(r.Columns) > 0 {
+				if all, _ := t.oneRelation(n); all.worst().Proof != Clear {
+					t.redefined(tag, n)
+				}
+			}
+		}
+	}
+}
+
+func (t *tracer) redefined(tag string, n RelationName) {
+	if t.launders == "" {
+		t.launders = tag + " would redefine " + dotted(n.Schema, n.Name) + ", of which columns are masked by name"
+	}
 }

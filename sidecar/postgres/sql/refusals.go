@@ -115,4 +115,3 @@ func (r *recogniser) call(n *pg_query.FuncCall, at place) {
 		r.node(n.Over, at)
 	}
 }
-

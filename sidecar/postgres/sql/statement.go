@@ -48,11 +48,11 @@ type Statement struct {
 
 	Transaction *Transaction
 	// Setting is set for KindSet, and for a KindQuery that is a lone set_config.
-	Setting     *Setting
-	Prepared    *Prepared
-	Cursor      *Cursor
-	Copy        *Copy
-	Discard     Discard
+	Setting  *Setting
+	Prepared *Prepared
+	Cursor   *Cursor
+	Copy     *Copy
+	Discard  Discard
 	// Inner is the statement inside a PREPARE, EXPLAIN or DECLARE CURSOR.
 	Inner *Statement
 
