@@ -14,11 +14,11 @@ import (
 	"github.com/chaperone-dev/chaperone/webhook/access"
 )
 
-// Authority validates every write to an ApprovalRequest. Deletion is another entry that lets through while the
-// operator is away, so that namespaces can be removed.
-//
 // +kubebuilder:webhook:mutating=false,name=authority.approvalrequests.chaperone.dev,path=/validate-approvalrequests,failurePolicy=fail,sideEffects=None,timeoutSeconds=10,groups=chaperone.dev,versions=v1alpha1,resources=approvalrequests;approvalrequests/status,verbs=create;update,admissionReviewVersions=v1,serviceName=chaperone-webhook,serviceNamespace=chaperone-system
 // +kubebuilder:webhook:mutating=false,name=deletion.approvalrequests.chaperone.dev,path=/validate-approvalrequests,failurePolicy=ignore,sideEffects=None,timeoutSeconds=5,groups=chaperone.dev,versions=v1alpha1,resources=approvalrequests,verbs=delete,admissionReviewVersions=v1,serviceName=chaperone-webhook,serviceNamespace=chaperone-system
+
+// Authority validates every write to an ApprovalRequest. Deletion is another entry that lets through while the
+// operator is away, so that namespaces can be removed.
 type Authority struct {
 	// Operator is the operator's own user.
 	Operator string

@@ -18,10 +18,10 @@ import (
 	decisions "github.com/chaperone-dev/chaperone/controllers/decision"
 )
 
+// +kubebuilder:webhook:mutating=true,name=stamp.approvalrequests.chaperone.dev,path=/mutate-approvalrequests,failurePolicy=fail,sideEffects=None,reinvocationPolicy=IfNeeded,timeoutSeconds=10,groups=chaperone.dev,versions=v1alpha1,resources=approvalrequests,verbs=update,admissionReviewVersions=v1,serviceName=chaperone-webhook,serviceNamespace=chaperone-system
+
 // Stamper folds spec.decision into spec.decisions. It judges nothing and changes nothing else; shown its own result
 // (any other mutating webhook makes the API server call it again) it finds no decision and leaves it alone.
-//
-// +kubebuilder:webhook:mutating=true,name=stamp.approvalrequests.chaperone.dev,path=/mutate-approvalrequests,failurePolicy=fail,sideEffects=None,reinvocationPolicy=IfNeeded,timeoutSeconds=10,groups=chaperone.dev,versions=v1alpha1,resources=approvalrequests,verbs=update,admissionReviewVersions=v1,serviceName=chaperone-webhook,serviceNamespace=chaperone-system
 type Stamper struct {
 	// Key returns the key of the MAC.
 	Key func() []byte

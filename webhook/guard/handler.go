@@ -16,16 +16,16 @@ import (
 	"github.com/chaperone-dev/chaperone/webhook/selection"
 )
 
+// +kubebuilder:webhookconfiguration:mutating=false,name=chaperone
+// +kubebuilder:webhook:mutating=false,name=pods.guard.chaperone.dev,path=/validate-pods,failurePolicy=fail,sideEffects=None,timeoutSeconds=10,groups="",versions=v1,resources=pods,verbs=create,admissionReviewVersions=v1,serviceName=chaperone-webhook,serviceNamespace=chaperone-system,patch=`{"rules":[{"apiGroups":[""],"apiVersions":["v1"],"operations":["CREATE","UPDATE"],"resources":["pods"],"scope":"Namespaced"},{"apiGroups":[""],"apiVersions":["v1"],"operations":["UPDATE"],"resources":["pods/ephemeralcontainers","pods/resize"],"scope":"Namespaced"},{"apiGroups":[""],"apiVersions":["v1"],"operations":["CONNECT"],"resources":["pods/exec","pods/attach","pods/portforward"],"scope":"Namespaced"}],"namespaceSelector":{"matchExpressions":[{"key":"kubernetes.io/metadata.name","operator":"DoesNotExist"}]},"matchConditions":[{"name":"changes-what-is-guarded","expression":"request.operation != 'UPDATE' || object.spec != oldObject.spec || ['chaperone.dev/injected', 'chaperone.dev/bound-labels', 'chaperone.dev/seal'].exists(k, object.metadata.?annotations[?k] != oldObject.metadata.?annotations[?k]) || object.metadata.?labels['chaperone.dev/injected'] != oldObject.metadata.?labels['chaperone.dev/injected']"}]}`
+// +kubebuilder:webhook:mutating=false,name=elsewhere.guard.chaperone.dev,path=/validate-pods-elsewhere,failurePolicy=ignore,sideEffects=None,timeoutSeconds=5,groups="",versions=v1,resources=pods,verbs=create,admissionReviewVersions=v1,serviceName=chaperone-webhook,serviceNamespace=chaperone-system,patch=`{"namespaceSelector":{"matchExpressions":[{"key":"kubernetes.io/metadata.name","operator":"NotIn","values":["kube-system","chaperone-system"]}]}}`
+
 // Handler validates pods of namespaces that hold policies: their creation, their updates, what is put into them while
 // they run, and who gets into our containers.
 //
 // As for injection, a second entry covers the namespaces that the operator has not noticed a policy in yet; there
 // Open is set. An update that touches neither the spec nor our marks is not asked about, so that other controllers
 // can finish their work (a Job's finalizers) while the operator is down.
-//
-// +kubebuilder:webhookconfiguration:mutating=false,name=chaperone
-// +kubebuilder:webhook:mutating=false,name=pods.guard.chaperone.dev,path=/validate-pods,failurePolicy=fail,sideEffects=None,timeoutSeconds=10,groups="",versions=v1,resources=pods,verbs=create,admissionReviewVersions=v1,serviceName=chaperone-webhook,serviceNamespace=chaperone-system,patch=`{"rules":[{"apiGroups":[""],"apiVersions":["v1"],"operations":["CREATE","UPDATE"],"resources":["pods"],"scope":"Namespaced"},{"apiGroups":[""],"apiVersions":["v1"],"operations":["UPDATE"],"resources":["pods/ephemeralcontainers","pods/resize"],"scope":"Namespaced"},{"apiGroups":[""],"apiVersions":["v1"],"operations":["CONNECT"],"resources":["pods/exec","pods/attach","pods/portforward"],"scope":"Namespaced"}],"namespaceSelector":{"matchExpressions":[{"key":"kubernetes.io/metadata.name","operator":"DoesNotExist"}]},"matchConditions":[{"name":"changes-what-is-guarded","expression":"request.operation != 'UPDATE' || object.spec != oldObject.spec || ['chaperone.dev/injected', 'chaperone.dev/bound-labels', 'chaperone.dev/seal'].exists(k, object.metadata.?annotations[?k] != oldObject.metadata.?annotations[?k]) || object.metadata.?labels['chaperone.dev/injected'] != oldObject.metadata.?labels['chaperone.dev/injected']"}]}`
-// +kubebuilder:webhook:mutating=false,name=elsewhere.guard.chaperone.dev,path=/validate-pods-elsewhere,failurePolicy=ignore,sideEffects=None,timeoutSeconds=5,groups="",versions=v1,resources=pods,verbs=create,admissionReviewVersions=v1,serviceName=chaperone-webhook,serviceNamespace=chaperone-system,patch=`{"namespaceSelector":{"matchExpressions":[{"key":"kubernetes.io/metadata.name","operator":"NotIn","values":["kube-system","chaperone-system"]}]}}`
 type Handler struct {
 	Lookup selection.Lookup
 	// Live reads pods and Secrets from the API server.

@@ -19,15 +19,15 @@ import (
 // from its own file, whatever admission makes of the image.
 const mirror = "kubernetes.io/config.mirror"
 
+// +kubebuilder:webhookconfiguration:mutating=true,name=chaperone
+// +kubebuilder:webhook:mutating=true,name=pods.inject.chaperone.dev,path=/mutate-pods,failurePolicy=fail,sideEffects=None,reinvocationPolicy=IfNeeded,timeoutSeconds=10,groups="",versions=v1,resources=pods,verbs=create,admissionReviewVersions=v1,serviceName=chaperone-webhook,serviceNamespace=chaperone-system,patch=`{"rules":[{"apiGroups":[""],"apiVersions":["v1"],"operations":["CREATE"],"resources":["pods"],"scope":"Namespaced"},{"apiGroups":[""],"apiVersions":["v1"],"operations":["UPDATE"],"resources":["pods/ephemeralcontainers"],"scope":"Namespaced"}],"namespaceSelector":{"matchExpressions":[{"key":"kubernetes.io/metadata.name","operator":"DoesNotExist"}]}}`
+// +kubebuilder:webhook:mutating=true,name=elsewhere.inject.chaperone.dev,path=/mutate-pods-elsewhere,failurePolicy=ignore,sideEffects=None,reinvocationPolicy=IfNeeded,timeoutSeconds=5,groups="",versions=v1,resources=pods,verbs=create,admissionReviewVersions=v1,serviceName=chaperone-webhook,serviceNamespace=chaperone-system,patch=`{"namespaceSelector":{"matchExpressions":[{"key":"kubernetes.io/metadata.name","operator":"NotIn","values":["kube-system","chaperone-system"]}]}}`
+
 // Handler injects pods at their creation and restricts ephemeral containers.
 //
 // Two entries of the webhook configuration lead here. The first covers the namespaces that are known to hold a
 // policy and fails closed. The second covers all others, for the moment between a policy and the operator's notice
 // of it: there Open is set, and a fault of ours lets the pod through with a warning.
-//
-// +kubebuilder:webhookconfiguration:mutating=true,name=chaperone
-// +kubebuilder:webhook:mutating=true,name=pods.inject.chaperone.dev,path=/mutate-pods,failurePolicy=fail,sideEffects=None,reinvocationPolicy=IfNeeded,timeoutSeconds=10,groups="",versions=v1,resources=pods,verbs=create,admissionReviewVersions=v1,serviceName=chaperone-webhook,serviceNamespace=chaperone-system,patch=`{"rules":[{"apiGroups":[""],"apiVersions":["v1"],"operations":["CREATE"],"resources":["pods"],"scope":"Namespaced"},{"apiGroups":[""],"apiVersions":["v1"],"operations":["UPDATE"],"resources":["pods/ephemeralcontainers"],"scope":"Namespaced"}],"namespaceSelector":{"matchExpressions":[{"key":"kubernetes.io/metadata.name","operator":"DoesNotExist"}]}}`
-// +kubebuilder:webhook:mutating=true,name=elsewhere.inject.chaperone.dev,path=/mutate-pods-elsewhere,failurePolicy=ignore,sideEffects=None,reinvocationPolicy=IfNeeded,timeoutSeconds=5,groups="",versions=v1,resources=pods,verbs=create,admissionReviewVersions=v1,serviceName=chaperone-webhook,serviceNamespace=chaperone-system,patch=`{"namespaceSelector":{"matchExpressions":[{"key":"kubernetes.io/metadata.name","operator":"NotIn","values":["kube-system","chaperone-system"]}]}}`
 type Handler struct {
 	Lookup selection.Lookup
 	// Options are asked anew for every pod: root and key change while the operator runs.

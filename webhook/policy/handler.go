@@ -16,10 +16,10 @@ import (
 	"github.com/chaperone-dev/chaperone/webhook/access"
 )
 
+// +kubebuilder:webhook:mutating=false,name=agentpolicies.chaperone.dev,path=/validate-agentpolicies,failurePolicy=fail,sideEffects=None,timeoutSeconds=10,groups=chaperone.dev,versions=v1alpha1,resources=agentpolicies,verbs=create;update,admissionReviewVersions=v1,serviceName=chaperone-webhook,serviceNamespace=chaperone-system,patch=`{"matchConditions":[{"name":"changes-the-spec","expression":"request.operation == 'CREATE' || object.spec != oldObject.spec"}]}`
+
 // Handler validates AgentPolicies at their creation and whenever their spec changes. Metadata may change while the
 // operator is away, so that finalizers never hold a namespace.
-//
-// +kubebuilder:webhook:mutating=false,name=agentpolicies.chaperone.dev,path=/validate-agentpolicies,failurePolicy=fail,sideEffects=None,timeoutSeconds=10,groups=chaperone.dev,versions=v1alpha1,resources=agentpolicies,verbs=create;update,admissionReviewVersions=v1,serviceName=chaperone-webhook,serviceNamespace=chaperone-system,patch=`{"matchConditions":[{"name":"changes-the-spec","expression":"request.operation == 'CREATE' || object.spec != oldObject.spec"}]}`
 type Handler struct {
 	Access access.Reviewer
 	// Exempt namespaces are never selected.

@@ -16,11 +16,11 @@ import (
 	"github.com/chaperone-dev/chaperone/webhook/access"
 )
 
-// Handler validates every write to a SessionRecording. The bytes are in the bucket and outlive the object, so deleting
-// one that is not held needs no more than RBAC.
-//
 // +kubebuilder:webhook:mutating=false,name=authority.sessionrecordings.chaperone.dev,path=/validate-sessionrecordings,failurePolicy=fail,sideEffects=None,timeoutSeconds=10,groups=chaperone.dev,versions=v1alpha1,resources=sessionrecordings;sessionrecordings/status,verbs=create;update,admissionReviewVersions=v1,serviceName=chaperone-webhook,serviceNamespace=chaperone-system
 // +kubebuilder:webhook:mutating=false,name=deletion.sessionrecordings.chaperone.dev,path=/validate-sessionrecordings,failurePolicy=ignore,sideEffects=None,timeoutSeconds=5,groups=chaperone.dev,versions=v1alpha1,resources=sessionrecordings,verbs=delete,admissionReviewVersions=v1,serviceName=chaperone-webhook,serviceNamespace=chaperone-system
+
+// Handler validates every write to a SessionRecording. The bytes are in the bucket and outlive the object, so deleting
+// one that is not held needs no more than RBAC.
 type Handler struct {
 	// Operator is the operator's own user.
 	Operator string
