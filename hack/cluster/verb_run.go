@@ -78,18 +78,18 @@ func downVerb(ctx context.Context, _ []string) error {
 	case kind:
 		return kindCommand(ctx, "delete", "cluster", "--kubeconfig", f.Kubeconfig())
 	}
-	if os.Geteuid() != 0 {
-		return errors.New("stopping the cluster takes root")
-	}
 	return supervisor.Stop(f)
 }
 
 func statusVerb(ctx context.Context, _ []string) error {
-	f, c, release, err := command()
+	f, err := folder.Find()
 	if err != nil {
 		return err
 	}
-	release()
+	c, err := chosen()
+	if err != nil {
+		return err
+	}
 	if c == local {
 		pid, err := supervisor.Running(f)
 		if err != nil {
@@ -141,6 +141,9 @@ func command() (folder.Folder, choice, func(), error) {
 	c, err := chosen()
 	if err != nil {
 		return f, "", nil, err
+	}
+	if c == local && os.Geteuid() != 0 {
+		return f, "", nil, errors.New(doctor.Report(doctor.Examine(f)))
 	}
 	release, err := folder.Lock(f.CommandLock(), func() {
 		fmt.Fprintln(os.Stderr, "waiting for another start or stop to end")

@@ -3,12 +3,9 @@ package doctor
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"syscall"
 
 	"github.com/google/nftables"
@@ -55,11 +52,6 @@ func Probe() error {
 	} {
 		if err := trial.do(); err != nil {
 			problems = append(problems, Problem{fmt.Sprintf("no %s: %v", trial.what, err), trial.wayOut})
-		}
-	}
-	if data, err := os.ReadFile("/proc/filesystems"); err == nil && !bytes.Contains(data, []byte("\toverlay\n")) {
-		if _, err := os.Stat(filepath.Join("/sys/module", "overlay")); errors.Is(err, fs.ErrNotExist) {
-			problems = append(problems, Problem{"no overlay file system", "modprobe overlay"})
 		}
 	}
 	if err := json.NewEncoder(os.Stdout).Encode(problems); err != nil {

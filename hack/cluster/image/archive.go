@@ -200,8 +200,11 @@ func Read(path string) (Archive, error) {
 	defer file.Close()
 	r := tar.NewReader(file)
 	header, err := r.Next()
-	if err != nil || header.Name != "index.json" {
-		return Archive{}, fmt.Errorf("%s is not an image made here (%w)", path, errors.Join(err, errors.New("no index.json at its head")))
+	if err != nil {
+		return Archive{}, fmt.Errorf("%s is no image archive: %w", path, err)
+	}
+	if header.Name != "index.json" {
+		return Archive{}, fmt.Errorf("%s is no image archive made here: it starts with %s, not with index.json", path, header.Name)
 	}
 	var index v1.IndexManifest
 	if err := json.NewDecoder(r).Decode(&index); err != nil {

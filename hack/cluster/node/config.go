@@ -3,13 +3,11 @@ package node
 import (
 	"bytes"
 	"embed"
-	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
-	"strings"
 	"text/template"
 
 	"golang.org/x/sys/unix"
@@ -36,7 +34,7 @@ type settings struct {
 	PKI, Config, CNI, Runc                string
 	ContainerdSocket, Snapshotter, Cgroup string
 	Platform                              string
-	IPv6, NoAppArmor, NoSysResource       bool
+	IPv6, NoSysResource                   bool
 }
 
 func (n Node) settings() settings {
@@ -50,7 +48,7 @@ func (n Node) settings() settings {
 		PKI: n.pki(), Config: n.config(), CNI: n.Folder.CNI(), Runc: n.Folder.Tool("runc"),
 		ContainerdSocket: n.Folder.ContainerdSocket(), Snapshotter: "overlayfs", Cgroup: n.Folder.Cgroup(),
 		Platform: "linux/" + runtime.GOARCH, IPv6: n.IPv6,
-		NoAppArmor: !hasAppArmor(), NoSysResource: !hasCapability(capSysResource),
+		NoSysResource: !hasCapability(capSysResource),
 	}
 	if !n.Overlay {
 		s.Snapshotter = "native"
@@ -108,16 +106,6 @@ func render(name, text string, s settings) ([]byte, error) {
 		return nil, fmt.Errorf("filling in %s: %w", name, err)
 	}
 	return b.Bytes(), nil
-}
-
-func hasAppArmor() bool {
-	enabled, err := os.ReadFile("/sys/module/apparmor/parameters/enabled")
-	if err != nil || strings.TrimSpace(string(enabled)) != "Y" {
-		return false
-	}
-	// The profile of a container is loaded through here.
-	_, err = os.Stat("/sys/kernel/security/apparmor")
-	return !errors.Is(err, fs.ErrNotExist)
 }
 
 func hasCapability(c uint) bool {

@@ -65,7 +65,7 @@ func await(ctx context.Context, f folder.Folder, ended <-chan error, say func(fo
 	for {
 		select {
 		case <-ctx.Done():
-			return errors.Join(ctx.Err(), Stop(f))
+			return errors.Join(errors.New("interrupted; what had started is stopped"), Stop(f))
 		case <-ended:
 			return errors.Join(failure(f), Stop(f))
 		case <-ticker.C:
