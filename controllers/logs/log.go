@@ -96,29 +96,19 @@ func (s *Server) log(w http.ResponseWriter, r *http.Request) {
 
 // write streams the log, one chunk in memory at a time.
 func (s *Server) write(ctx context.Context, w io.Writer, entry *archive.Entry, format record.Format, from uint64) error {
+	// The head first: a log that grows meanwhile has more chunks than are signed, which is no fault, where the
+	// other way round would look like chunks that went missing.
 	a := s.options.Archive
-	head := func() (*record.Head, error) {
-		head, err := a.Head(ctx, entry.Namespace, entry.PodUID, entry.Log)
-		if errors.Is(err, archive.ErrNotFound) {
-			return nil, nil
-		}
-		return head, err
+	head, err := a.Head(ctx, entry.Namespace, entry.PodUID, entry.Log)
+	if err != nil && !errors.Is(err, archive.ErrNotFound) {
+		return err
 	}
 	chunks := a.Chunks(ctx, entry.Namespace, entry.PodUID, entry.Log, from)
 	if format == record.Archive {
-		signed, err := head()
-		if err != nil {
-			return err
-		}
-		return record.WriteLog(w, entry.Meta, chunks, signed)
+		return record.WriteLog(w, entry.Meta, chunks, head)
 	}
-	var headErr error
-	_, err := record.Render(w, format, entry.Meta, chunks, func() *record.Head {
-		var signed *record.Head
-		signed, headErr = head()
-		return signed
-	}, a.PublicKey())
-	return errors.Join(err, headErr)
+	_, err = record.Render(w, format, entry.Meta, chunks, func() *record.Head { return head }, a.PublicKey())
+	return err
 }
 
 // firstChunk reads ?from.
