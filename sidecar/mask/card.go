@@ -1,25 +1,39 @@
 package mask
 
-// mayCard looks for enough digits close together.
+// mayCard looks for a card number with no regard to what is around it: that may be the framing of values.
 func mayCard(src []byte) bool {
 	for from := 0; ; {
 		start, end := run(src, from, shortestCard, classDigit|classSep)
 		if start < 0 {
 			return false
 		}
-		digits := 0
-		for _, c := range src[start:end] {
-			if class[c]&classDigit != 0 {
-				if digits++; digits == shortestCard {
-					return true
-				}
-			}
+		if mayGroups(src[start:end]) {
+			return true
 		}
 		from = end
 	}
 }
 
+// mayGroups tries every group of digits as a number's first: from as many digits before its end as a first group
+// has, since what is before may be framing that looks like a digit.
+func mayGroups(src []byte) bool {
+	for i := 0; len(src)-i >= shortestCard; {
+		end := i
+		for digitAt(src, end) {
+			end++
+		}
+		for from := max(i, end-longestCard); from <= end-4; from++ {
+			if n := end - from; (n == 4 || n == 6 || n >= shortestCard) && readCard(src, from, -1, false) > 0 {
+				return true
+			}
+		}
+		i = end + 1
+	}
+	return false
+}
+
 func scanCards(r *rewriter) {
+	last := -1 // where the card before ended
 	for from := 0; ; {
 		start, end := run(r.src, from, shortestCard, classDigit|classSep)
 		if start < 0 {
@@ -30,9 +44,9 @@ func scanCards(r *rewriter) {
 				i++
 				continue
 			}
-			if stop := cardAt(r.src, i); stop > 0 {
+			if stop := cardAt(r.src, i, last); stop > 0 {
 				r.match(creditCard, i, stop, isSeparator)
-				i = stop
+				i, last = stop, stop
 			}
 			for i < end && digitAt(r.src, i) {
 				i++
@@ -43,11 +57,16 @@ func scanCards(r *rewriter) {
 }
 
 // cardAt returns the end of the card number that begins at start, which is the first digit of its run; 0 if none
-// does. Of several readings the longest counts.
-func cardAt(src []byte, start int) int {
+// does. Of several readings the longest counts. last is where the card before ended, or -1.
+func cardAt(src []byte, start, last int) int {
 	if wordBefore(src, start) || continuesNumber(src, start) {
 		return 0
 	}
+	return readCard(src, start, last, true)
+}
+
+// readCard reads a number and, if it must be alone, looks at what comes behind it and at groups before it.
+func readCard(src []byte, start, last int, alone bool) int {
 	var (
 		groups [5]uint8 // no printed form has more
 		digits [longestCard]byte
@@ -70,7 +89,7 @@ func cardAt(src []byte, start int) int {
 			end++
 		}
 		groups[g] = uint8(end - from)
-		if n >= shortestCard && (g == 0 || grouped(groups[:g+1], n)) && endsNumber(src, end) &&
+		if n >= shortestCard && (g == 0 || grouped(groups[:g+1], n)) && (!alone || endsNumber(src, end)) &&
 			issued(prefix(digits[:6]), n) && luhn(digits[:n]) {
 			found = end
 		}
@@ -79,25 +98,25 @@ func cardAt(src []byte, start int) int {
 			return found
 		}
 		sep = src[end]
+		if alone && g == 0 && sep == ' ' && start-1 != last && behindGroup(src, start) {
+			return found
+		}
 		end++
 	}
 	return found
 }
 
 // continuesNumber tells whether the digits from start on belong to a number or a dashed token that began before:
-// behind a dash or a decimal point, or a further group of four behind a space. Shorter groups before a space are
-// a column of their own.
+// behind a dash or a decimal point.
 func continuesNumber(src []byte, start int) bool {
-	if start < 2 || !digitAt(src, start-2) {
-		return false
-	}
-	switch src[start-1] {
-	case '-', '.':
-		return true
-	case ' ':
-		return digitAt(src, start-3) && digitAt(src, start-4) && digitAt(src, start-5)
-	}
-	return false
+	return digitAt(src, start-2) && (src[start-1] == '-' || src[start-1] == '.')
+}
+
+// behindGroup tells whether four digits and a space are before start, so that groups from there on are the middle
+// of a longer number. Fewer digits are a column of their own.
+func behindGroup(src []byte, start int) bool {
+	return start > 0 && src[start-1] == ' ' &&
+		digitAt(src, start-2) && digitAt(src, start-3) && digitAt(src, start-4) && digitAt(src, start-5)
 }
 
 // endsNumber tells whether a number may end here. A space before more digits ends it, as the card's code or

@@ -48,8 +48,12 @@ var credentials = [...]credential{
 	{"ya29.", classToken, 20, 0},                // Google OAuth access
 }
 
-// shortestKey is prefix and body of the shortest, AWS.
-const shortestKey = 20
+const (
+	// shortestKey is prefix and body of the shortest, AWS.
+	shortestKey = 20
+	// longestPrefix is what may stand before a body.
+	longestPrefix = len("github_pat_")
+)
 
 // credentialsFrom is where the credentials with a first byte begin in the table, and how many there are.
 var credentialsFrom = func() (t [256]struct{ at, n uint8 }) {
@@ -61,6 +65,7 @@ var credentialsFrom = func() (t [256]struct{ at, n uint8 }) {
 	return t
 }()
 
+// mayCloudKey has no regard to what is around a key: that may be the framing of values.
 func mayCloudKey(src []byte) bool {
 	for from := 0; ; {
 		start, end := run(src, from, shortestKey, classToken)
@@ -68,7 +73,7 @@ func mayCloudKey(src []byte) bool {
 			return false
 		}
 		for i := start; i+shortestKey <= end; i++ {
-			if keyAt(src[:end], i) > 0 {
+			if keyAt(src[:end], i, false) > 0 {
 				return true
 			}
 		}
@@ -86,7 +91,7 @@ func scanCloudKeys(r *rewriter) {
 			if wordBefore(r.src, i) {
 				continue
 			}
-			if c := keyAt(r.src[:end], i); c > 0 {
+			if c := keyAt(r.src[:end], i, true); c > 0 {
 				body := i + len(credentials[c-1].prefix)
 				stop := body + bodyLength(&credentials[c-1], r.src[body:end])
 				r.match(cloudKey, body, stop, keepNothing)
@@ -97,12 +102,19 @@ func scanCloudKeys(r *rewriter) {
 	}
 }
 
-// keyAt returns the number, from 1, of the credential that stands at i.
-func keyAt(src []byte, i int) int {
+// keyAt returns the number, from 1, of the credential that stands at i, and if it must be alone does not go on.
+func keyAt(src []byte, i int, alone bool) int {
 	f := credentialsFrom[src[i]]
 	for n := f.at; n < f.at+f.n; n++ {
 		c := &credentials[n]
-		if bytes.HasPrefix(src[i:], []byte(c.prefix)) && bodyLength(c, src[i+len(c.prefix):]) > 0 {
+		if !bytes.HasPrefix(src[i:], []byte(c.prefix)) {
+			continue
+		}
+		body := src[i+len(c.prefix):]
+		if !alone {
+			body = body[:min(c.least, len(body))]
+		}
+		if bodyLength(c, body) > 0 {
 			return int(n) + 1
 		}
 	}

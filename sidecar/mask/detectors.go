@@ -75,16 +75,20 @@ func (d *Detectors) Rewrite(dst, src []byte) (out []byte, hits int) {
 	if d.Empty() {
 		return src, 0
 	}
-	r := rewriter{src: src, dst: dst, partial: &d.partial}
+	r := rewriter{src: src, dst: dst, to: len(src), partial: &d.partial}
 	d.scan(&r)
+	if d.on[privateKey] {
+		scanPrivateKeys(&r)
+	}
 	if r.hits == 0 {
 		return src, 0
 	}
 	return r.out, r.hits
 }
 
-// May tells whether src could hold a match. It looks at less than Rewrite does and may be asked about many values
-// at once, with their framing between them: false means that no value in src matches.
+// May tells whether src could hold a match. It has no regard to what is around a match and may be asked about many
+// values at once, with their framing between them (lengths of at most 768 MiB, message types): false means that no
+// value in src matches. It is the fast way through rows in which nothing does: ask it once for each read.
 func (d *Detectors) May(src []byte) bool {
 	if d.Empty() {
 		return false
@@ -101,6 +105,7 @@ func (d *Detectors) May(src []byte) bool {
 	return false
 }
 
+// scan runs all detectors but that of private keys, which in a stream are found piece by piece.
 func (d *Detectors) scan(r *rewriter) {
 	if d.on[email] {
 		scanEmail(r)
@@ -117,9 +122,6 @@ func (d *Detectors) scan(r *rewriter) {
 	if d.on[cloudKey] {
 		scanCloudKeys(r)
 	}
-	if d.on[privateKey] {
-		scanPrivateKeys(r)
-	}
 }
 
 // rewriter collects matches: every detector reads src, so that they do not depend on their order, and what they
@@ -128,15 +130,24 @@ type rewriter struct {
 	src, dst, out []byte
 	partial       *[kinds]bool
 	hits          int
+
+	// Of a stream, only the matches in src[from:to] count. open is where the earliest match begins that reaches to.
+	from, to, open int
 }
 
 // match replaces src[start:end], but for the bytes that keep names and for the last four letters and digits of
 // what is kept in part. Zero bytes stay too: they stand for what is not text (see flatten).
 func (r *rewriter) match(k kind, start, end int, keep func(byte) bool) {
+	if end <= r.from || start >= r.to {
+		return
+	}
 	if r.out == nil {
 		r.out = append(r.dst[:0], r.src...)
 	}
 	r.hits++
+	if end >= r.to {
+		r.open = min(r.open, start)
+	}
 	shown := 0
 	if r.partial[k] && (k == creditCard || k == iban || k == usSSN) {
 		shown = 4

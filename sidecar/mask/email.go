@@ -1,6 +1,9 @@
 package mask
 
-import "bytes"
+import (
+	"bytes"
+	"unicode/utf8"
+)
 
 // longestLocal is RFC 5321's bound on the local part (4.5.3.1.1); of a longer one, its end is replaced.
 const longestLocal = 64
@@ -33,8 +36,10 @@ func localStart(src []byte, at int) int {
 	for start > 0 && at-start < longestLocal && class[src[start-1]]&classLocal != 0 {
 		start--
 	}
-	for start < at && src[start]&0xC0 == 0x80 { // not in the middle of a character
-		start++
+	if start > 0 && class[src[start-1]]&classLocal != 0 {
+		for start < at && src[start]&0xC0 == 0x80 { // not in the middle of a character
+			start++
+		}
 	}
 	return start
 }
@@ -68,11 +73,13 @@ func leadingLetters(label []byte) int {
 	if len(label) > 4 && (label[0]|0x20) == 'x' && (label[1]|0x20) == 'n' && label[2] == '-' && label[3] == '-' {
 		return len(label)
 	}
-	n := 0
-	for n < len(label) && (label[n] >= 0x80 || label[n]|0x20 >= 'a' && label[n]|0x20 <= 'z') {
-		n++
+	n, letters := 0, 0
+	for n < len(label) && (label[n] >= utf8.RuneSelf || label[n]|0x20 >= 'a' && label[n]|0x20 <= 'z') {
+		_, size := utf8.DecodeRune(label[n:])
+		n += size
+		letters++
 	}
-	if n < 2 {
+	if letters < 2 {
 		return 0
 	}
 	return n

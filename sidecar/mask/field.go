@@ -51,7 +51,7 @@ func (d *Detectors) integer(dst []byte, format int16, src []byte) ([]byte, int) 
 		}
 		text = strconv.AppendInt(digits[:0], int64(binary.BigEndian.Uint64(src)), 10)
 	}
-	if len(text) < shortestCard || cardAt(text, 0) != len(text) {
+	if len(text) < shortestCard || cardAt(text, 0, -1) != len(text) {
 		return src, 0
 	}
 	out := append(dst[:0], src...)

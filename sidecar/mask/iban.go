@@ -33,7 +33,7 @@ func mayIBAN(src []byte) bool {
 			return false
 		}
 		for i := start; i+shortestIBAN <= end; i++ {
-			if ibanHead(src, i) {
+			if readIBAN(src, i) > 0 {
 				return true
 			}
 		}
@@ -64,10 +64,21 @@ func ibanHead(src []byte, i int) bool {
 	return class[src[i]]&classUpper != 0 && class[src[i+1]]&classUpper != 0 && digitAt(src, i+2) && digitAt(src, i+3)
 }
 
-// ibanAt returns the end of the account number at start, written without spaces or in groups of four; 0 if there
-// is none.
+// ibanAt returns the end of the account number at start, 0 if there is none.
 func ibanAt(src []byte, start int) int {
-	if !ibanHead(src, start) || wordBefore(src, start) {
+	if wordBefore(src, start) {
+		return 0
+	}
+	end := readIBAN(src, start)
+	if wordAfter(src, end) {
+		return 0
+	}
+	return end
+}
+
+// readIBAN reads an account number, written without spaces or in groups of four, with no regard to what is around.
+func readIBAN(src []byte, start int) (end int) {
+	if !ibanHead(src, start) {
 		return 0
 	}
 	length := int(ibanLengths[[2]byte{src[start], src[start+1]}])
@@ -90,7 +101,7 @@ func ibanAt(src []byte, start int) int {
 		chars[n] = src[i]
 		i++
 	}
-	if wordAfter(src, i) || mod97(chars[:length]) != 1 {
+	if mod97(chars[:length]) != 1 {
 		return 0
 	}
 	return i

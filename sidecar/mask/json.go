@@ -9,13 +9,16 @@ func (d *Detectors) RewriteJSON(dst, src []byte) (out []byte, hits int) {
 	// One buffer for both: the result, and behind it what the detectors read.
 	n := len(src)
 	dst = append(append(dst[:0], src...), src...)
-	r := rewriter{src: dst[n:], out: dst[:n], partial: &d.partial}
+	r := rewriter{src: dst[n:], out: dst[:n], to: n, partial: &d.partial}
 	flatten(r.src, func(start, end int) {
-		if d.on[creditCard] && cardAt(src[:end], start) == end {
+		if d.on[creditCard] && cardAt(src[:end], start, -1) == end {
 			replaceNumber(&r, start, end)
 		}
 	})
 	d.scan(&r)
+	if d.on[privateKey] {
+		scanPrivateKeys(&r)
+	}
 	if r.hits == 0 {
 		return src, 0
 	}

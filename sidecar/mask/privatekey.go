@@ -24,7 +24,7 @@ func scanPrivateKeys(r *rewriter) {
 		if body < 0 {
 			return
 		}
-		end := keyEnd(r.src, body)
+		end := keyEnd(r.src, body, longestPEM)
 		r.match(privateKey, body, end, isLineBreak)
 		from = end
 	}
@@ -46,9 +46,10 @@ func keyBody(src []byte, from int) int {
 	}
 }
 
-// keyEnd returns where the text of a private key ends: at its END line, at the next BEGIN, or at its bound.
-func keyEnd(src []byte, body int) int {
-	src = src[:min(body+longestPEM, len(src))]
+// keyEnd returns where the text of a private key ends: at its END line, at the next BEGIN, or after most
+// bytes.
+func keyEnd(src []byte, body, most int) int {
+	src = src[:min(body+most, len(src))]
 	for i := body; ; {
 		at := bytes.Index(src[i:], []byte(pemDash))
 		if at < 0 {

@@ -36,16 +36,15 @@ func scanSSN(r *rewriter) {
 
 func shapeSSN(s []byte, i int) bool {
 	s = s[i : i+lengthSSN]
+	if s[3] != s[6] || class[s[3]]&classSep == 0 {
+		return false
+	}
 	for n, c := range s {
-		if n == 3 || n == 6 {
-			if class[c]&classSep == 0 {
-				return false
-			}
-		} else if class[c]&classDigit == 0 {
+		if n != 3 && n != 6 && class[c]&classDigit == 0 {
 			return false
 		}
 	}
-	return s[3] == s[6]
+	return true
 }
 
 // issuedSSN leaves out what is never issued: area 000, 666 and 900 to 999, group 00, serial 0000 (SSA, POMS RM

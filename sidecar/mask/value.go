@@ -37,7 +37,7 @@ type value struct {
 //	times     2000-01-01         2000-01-01               a day from 1970 to 2149, midnight
 //	uuid      all zero           last four digits         a version 8 uuid
 //	bool      false              false                    false
-//	inet      0.0.0.0            0.0.0.0                  an address in 240.0.0.0/4
+//	inet      0.0.0.0            0.0.0.0                  an address in 3fff::/20
 //
 // Partial never shows more than half. Hash is HMAC-SHA256 over the type's text form, shortened: equal values stay
 // equal, in both formats, so that joins still work. With the method Null, for arrays and for any type not listed,

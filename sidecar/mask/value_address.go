@@ -60,29 +60,30 @@ const (
 )
 
 func (v *value) inet(dst []byte) ([]byte, bool) {
-	address := netip.AddrFrom4([4]byte{})
+	address, family := netip.IPv4Unspecified(), byte(inetFamily4)
 	if v.method == policy.MaskHash {
 		canonical, ok := v.canonicalInet()
 		if !ok {
 			return nil, false
 		}
 		sum := v.digest(canonical)
-		// 240.0.0.0/4 is reserved (RFC 1112): no host will be dialled by mistake.
-		address = netip.AddrFrom4([4]byte{0xF0 | sum[0], sum[1], sum[2], sum[3]})
+		// 3fff::/20 is for documentation (RFC 9637): no host will be dialled by mistake.
+		six := [16]byte{0x3F, 0xFF, 0, 0, 0, 0, 0, 0}
+		copy(six[8:], sum[:8])
+		address, family = netip.AddrFrom16(six), inetFamily6
 	}
 	if v.format == formatText {
-		dst = address.AppendTo(dst)
 		if v.typ == oidCIDR {
-			dst = append(dst, "/32"...)
+			return netip.PrefixFrom(address, address.BitLen()).AppendTo(dst), true
 		}
-		return dst, true
+		return address.AppendTo(dst), true
 	}
 	cidr := byte(0)
 	if v.typ == oidCIDR {
 		cidr = 1
 	}
-	four := address.As4()
-	return append(append(dst, inetFamily4, 32, cidr, 4), four[:]...), true
+	raw := address.AsSlice()
+	return append(append(dst, family, byte(address.BitLen()), cidr, byte(len(raw))), raw...), true
 }
 
 // canonicalInet is the address with its prefix length.

@@ -1,0 +1,227 @@
+package mask
+
+import (
+	"encoding/hex"
+	"errors"
+	"testing"
+
+	"github.com/chaperone-dev/chaperone/sidecar/policy"
+)
+
+var testKey = []byte("a key of the test")
+
+func TestValue(t *testing.T) {
+	for name, c := range map[string]struct {
+		method policy.Method
+		typ    uint32
+		src    string // text format, or hex: for the binary one
+		want   string // "NULL", or as src
+	}{
+		"redacted text shows at most eight stars": {policy.MaskRedact, oidText, "4111111111111111", "********"},
+		"a short text keeps its length":           {policy.MaskRedact, oidVarchar, "äb", "**"},
+		"an empty text stays empty":               {policy.MaskRedact, oidText, "", ""},
+		"the default is to redact":                {"", oidText, "secret", "******"},
+		"partial text keeps the last four":        {policy.MaskPartial, oidText, "4111 1111 1111 1234", "**** **** **** 1234"},
+		"partial text never shows more than half": {policy.MaskPartial, oidText, "12345", "***45"},
+		"one character is not shown":              {policy.MaskPartial, oidText, "x", "*"},
+		"partial text counts characters":          {policy.MaskPartial, oidText, "äöüßÄÖÜé", "****ÄÖÜé"},
+		"NULL is NULL":                            {policy.MaskNull, oidText, "x", "NULL"},
+		"redacted json is a string":               {policy.MaskRedact, oidJSON, `{"a":1}`, `"********"`},
+		"partial json shows nothing":              {policy.MaskPartial, oidJSONB, `"abcdefgh"`, `"********"`},
+		"binary jsonb keeps its version":          {policy.MaskRedact, oidJSONB, "hex:017b7d", "hex:01222a2a2a2a2a2a2a2a22"},
+		"redacted bytea":                          {policy.MaskRedact, oidBytea, `\xdeadbeef`, `\x2a2a2a2a`},
+		"partial bytea":                           {policy.MaskPartial, oidBytea, "hex:0102030405060708", "hex:05060708"},
+		"broken bytea":                            {policy.MaskRedact, oidBytea, `\xzz`, "NULL"},
+		"a redacted integer is zero":              {policy.MaskRedact, oidInt4, "4711", "0"},
+		"a redacted int2, binary":                 {policy.MaskRedact, oidInt2, "hex:1234", "hex:0000"},
+		"a partial integer keeps four digits":     {policy.MaskPartial, oidInt8, "4111111111111234", "1234"},
+		"a partial integer never more than half":  {policy.MaskPartial, oidInt4, "-4711", "11"},
+		"the least integer":                       {policy.MaskPartial, oidInt8, "hex:8000000000000000", "hex:00000000000016b0"},
+		"an integer of a wrong size":              {policy.MaskRedact, oidInt4, "hex:0001", "NULL"},
+		"no integer":                              {policy.MaskRedact, oidInt4, "x", "NULL"},
+		"a redacted float":                        {policy.MaskRedact, oidFloat8, "3.14", "0"},
+		"a redacted float4, binary":               {policy.MaskPartial, oidFloat4, "hex:40490fdb", "hex:00000000"},
+		"a redacted numeric":                      {policy.MaskRedact, oidNumeric, "12.50", "0"},
+		"a redacted numeric, binary":              {policy.MaskRedact, oidNumeric, "hex:0001000000000000000c", "hex:0000000000000000"},
+		"a redacted date":                         {policy.MaskRedact, oidDate, "1984-05-06", "2000-01-01"},
+		"a redacted date, binary":                 {policy.MaskRedact, oidDate, "hex:00001234", "hex:00000000"},
+		"a redacted timestamp":                    {policy.MaskPartial, oidTimestamp, "1984-05-06 07:08:09.5", "2000-01-01 00:00:00"},
+		"a redacted timestamptz":                  {policy.MaskRedact, oidTimestampTZ, "1984-05-06 07:08:09+02", "2000-01-01 00:00:00+00"},
+		"a redacted timestamptz, binary":          {policy.MaskRedact, oidTimestampTZ, "hex:0001020304050607", "hex:0000000000000000"},
+		"a redacted uuid":                         {policy.MaskRedact, oidUUID, "a1b2c3d4-e5f6-4711-8222-676770001234", "00000000-0000-0000-0000-000000000000"},
+		"a partial uuid keeps four digits":        {policy.MaskPartial, oidUUID, "a1b2c3d4-e5f6-4711-8222-676770001234", "00000000-0000-0000-0000-000000001234"},
+		"a partial uuid, binary":                  {policy.MaskPartial, oidUUID, "hex:a1b2c3d4e5f647118222676770001234", "hex:00000000000000000000000000001234"},
+		"no uuid":                                 {policy.MaskRedact, oidUUID, "a1b2", "NULL"},
+		"a redacted truth":                        {policy.MaskRedact, oidBool, "t", "f"},
+		"a hashed truth shows nothing":            {policy.MaskHash, oidBool, "hex:01", "hex:00"},
+		"a redacted address":                      {policy.MaskRedact, oidInet, "10.1.2.3", "0.0.0.0"},
+		"a redacted network":                      {policy.MaskRedact, oidCIDR, "10.0.0.0/8", "0.0.0.0/32"},
+		"a redacted address, binary":              {policy.MaskRedact, oidInet, "hex:022000040a010203", "hex:0220000400000000"},
+		"an array":                                {policy.MaskRedact, 1009, "{a,b}", "NULL"},
+		"an interval":                             {policy.MaskRedact, oidInterval, "1 day", "NULL"},
+		"a type that only a database has":         {policy.MaskHash, 16999, "x", "NULL"},
+	} {
+		format, src := parseSample(t, c.src)
+		out, null, err := Value(c.method, c.typ, format, testKey, src)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		got := string(out)
+		if format == formatBinary {
+			got = "hex:" + hex.EncodeToString(out)
+		}
+		if null {
+			got = "NULL"
+		}
+		if got != c.want {
+			t.Errorf("%s: %q became %q, want %q", name, c.src, got, c.want)
+		}
+	}
+}
+
+func parseSample(t *testing.T, s string) (format int16, src []byte) {
+	t.Helper()
+	if len(s) < 4 || s[:4] != "hex:" {
+		return formatText, []byte(s)
+	}
+	src, err := hex.DecodeString(s[4:])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return formatBinary, src
+}
+
+// The samples of a row are one value: all hash to the same, in both formats; the rows differ.
+func TestHashJoins(t *testing.T) {
+	rows := []struct {
+		typ     uint32
+		samples []string
+	}{
+		{oidText, []string{"alice", "hex:616c696365"}},
+		{oidBpchar, []string{"alice", "alice   ", "hex:616c6963652020"}},
+		{oidInt2, []string{"-5", "hex:fffb"}},
+		{oidInt4, []string{"4711", "hex:00001267"}},
+		{oidInt8, []string{"4711", "hex:0000000000001267"}},
+		{oidOID, []string{"4294967295", "hex:ffffffff"}},
+		{oidFloat8, []string{"1.5", "1.50", "hex:3ff8000000000000"}},
+		{oidFloat8, []string{"0", "-0", "hex:8000000000000000"}},
+		{oidFloat4, []string{"1.5", "hex:3fc00000"}},
+		{oidNumeric, []string{"12.5", "12.50", "012.500", "hex:0002000000000002000c1388"}},
+		{oidNumeric, []string{"-100000", "hex:0001000140000000000a"}},
+		{oidNumeric, []string{"0", "0.00", "-0", "hex:0000000000000000"}},
+		{oidNumeric, []string{"0.0001", "hex:0001ffff000000040001"}},
+		{oidDate, []string{"2000-01-02", "hex:00000001"}},
+		{oidTimestamp, []string{"2000-01-01 00:00:01.5", "hex:000000000016e360"}},
+		{oidTimestampTZ, []string{"2000-01-01 02:00:01.5+02", "2000-01-01 00:00:01.5+00", "2000-01-01 05:30:01.5+05:30", "hex:000000000016e360"}},
+		{oidUUID, []string{"a1b2c3d4-e5f6-4711-8222-676770001234", "A1B2C3D4E5F647118222676770001234", "hex:a1b2c3d4e5f647118222676770001234"}},
+		{oidInet, []string{"10.1.2.3", "10.1.2.3/32", "hex:022000040a010203"}},
+		{oidInet, []string{"::1", "hex:0380001000000000000000000000000000000001"}},
+		{oidBytea, []string{`\x0102`, "hex:0102"}},
+	}
+	type result struct {
+		typ  uint32
+		text string
+	}
+	seen := map[result]int{}
+	for i, row := range rows {
+		for _, sample := range row.samples {
+			format, src := parseSample(t, sample)
+			out, null, err := Value(policy.MaskHash, row.typ, format, testKey, src)
+			if err != nil || null {
+				t.Errorf("type %d, %q: null %v, %v", row.typ, sample, null, err)
+				continue
+			}
+			if format == formatText && row.typ == oidText && len(out) != 16 {
+				t.Errorf("a hash has %d characters", len(out))
+			}
+			key := result{row.typ, meaning(t, row.typ, format, out)}
+			if other, ok := seen[key]; ok && other != i {
+				t.Errorf("type %d: row %d hashes like row %d", row.typ, i, other)
+			}
+			seen[key] = i
+		}
+		distinct := 0
+		for _, n := range seen {
+			if n == i {
+				distinct++
+			}
+		}
+		if distinct != 1 {
+			t.Errorf("type %d: %q hash to %d values", row.typ, row.samples, distinct)
+		}
+	}
+}
+
+// meaning is equal for a value's two formats: the hash of what both are read as.
+func meaning(t *testing.T, typ uint32, format int16, value []byte) string {
+	t.Helper()
+	m := NewMasker([]byte("compare"))
+	if _, null, err := m.Append(nil, policy.MaskHash, typ, format, value); err != nil || null {
+		t.Fatalf("%q is no value of type %d: %v", value, typ, err)
+	}
+	return hex.EncodeToString(m.sum[:])
+}
+
+func TestHashWithoutKeyIsRefused(t *testing.T) {
+	if _, null, err := Value(policy.MaskHash, oidText, formatText, nil, []byte("x")); !errors.Is(err, ErrNoKey) || !null {
+		t.Errorf("got %v, null %v", err, null)
+	}
+}
+
+func TestHashDependsOnTheKey(t *testing.T) {
+	a, _, _ := Value(policy.MaskHash, oidText, formatText, []byte("a"), []byte("x"))
+	b, _, _ := Value(policy.MaskHash, oidText, formatText, []byte("b"), []byte("x"))
+	if string(a) == string(b) {
+		t.Errorf("both are %s", a)
+	}
+}
+
+func TestUnknownMethodIsRefused(t *testing.T) {
+	if _, null, err := Value("Scramble", oidText, formatText, testKey, []byte("x")); err == nil || !null {
+		t.Errorf("got %v, null %v", err, null)
+	}
+}
+
+func TestText(t *testing.T) {
+	for name, c := range map[string]struct {
+		src   string
+		limit int
+		want  string
+	}{
+		"a match is replaced":                  {"mail alice@example.com", 0, "mail *****@*******.***"},
+		"what is longer is cut":                {"SELECT 1", 6, "SELECT"},
+		"no character is cut in two":           {"aé", 2, "a"},
+		"a match is found before it is cut":    {"4111111111111111", 4, "****"},
+		"a match far behind the limit is gone": {"ab alice@example.com", 2, "ab"},
+	} {
+		text, length := All().Text(c.src, c.limit)
+		if text != c.want || length != len(c.src) {
+			t.Errorf("%s: got %q of %d", name, text, length)
+		}
+	}
+	var none *Detectors
+	if text, length := none.Text("alice@example.com", 5); text != "alice" || length != 17 {
+		t.Errorf("without detectors: %q of %d", text, length)
+	}
+}
+
+func FuzzValueStaysValid(f *testing.F) {
+	f.Add(uint32(oidNumeric), int16(1), []byte{0, 1, 0, 0, 0, 0, 0, 0, 0, 12})
+	f.Add(uint32(oidInet), int16(1), []byte{2, 32, 0, 4, 10, 1, 2, 3})
+	f.Add(uint32(oidTimestamp), int16(0), []byte("2024-01-01 10:00:00"))
+	f.Fuzz(func(t *testing.T, typ uint32, format int16, src []byte) {
+		for _, method := range [...]policy.Method{policy.MaskRedact, policy.MaskPartial, policy.MaskHash, policy.MaskNull} {
+			out, null, err := Value(method, typ, format&1, testKey, src)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if null {
+				continue
+			}
+			// What came out is a value of the type: it can be masked again.
+			if _, null, err := Value(method, typ, format&1, testKey, out); null || err != nil {
+				t.Fatalf("%s of type %d: %q became %q: null %v, %v", method, typ, src, out, null, err)
+			}
+		}
+	})
+}
