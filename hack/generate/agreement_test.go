@@ -12,6 +12,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
@@ -81,14 +82,37 @@ func tool(t *testing.T, name string, args ...string) []byte {
 
 func runTool(t *testing.T, name string, args ...string) ([]byte, error) {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), "go",
-		append([]string{"-C", filepath.Join(root(t), "hack", "tools", name), "tool", name}, args...)...)
+	program, err := pinned(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), program, args...)
 	var out, complaint bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &complaint
 	if err := cmd.Run(); err != nil {
 		return nil, fmt.Errorf("%s %s: %w\n%s", name, strings.Join(args, " "), err, complaint.String())
 	}
 	return out.Bytes(), nil
+}
+
+var (
+	programsMu sync.Mutex // guards programs
+	programs   = map[string]string{}
+)
+
+// pinned is where the go command keeps a tool of hack/tools, built if it was not.
+func pinned(name string) (string, error) {
+	programsMu.Lock()
+	defer programsMu.Unlock()
+	if program, ok := programs[name]; ok {
+		return program, nil
+	}
+	out, err := exec.Command("go", "-C", filepath.Join("..", "tools", name), "tool", "-n", name).Output()
+	if err != nil {
+		return "", fmt.Errorf("building %s: %w", name, err)
+	}
+	programs[name] = strings.TrimSpace(string(out))
+	return programs[name], nil
 }
 
 func helm(t *testing.T, namespace string, args ...string) []byte {
