@@ -45,3 +45,13 @@ func Ending(payload []byte) (Event, bool, error) {
 	}
 	return last, last.Kind == KindEnd, nil
 }
+
+func allEvents(payload []byte) (events []Event, err error) {
+	for e, err := range Events(payload) {
+		if err != nil {
+			return nil, err
+		}
+		events = append(events, e)
+	}
+	return events, nil
+}

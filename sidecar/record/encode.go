@@ -15,18 +15,11 @@ func appendEvent(b []byte, e *Event) []byte {
 	b = appendString(b, "kind", string(e.Kind))
 	b = appendUint(b, "conn", uint64(e.Connection))
 	b = appendUint(b, "cmd", e.Command)
-	switch e.Kind {
-	case KindConnect:
-		b = appendText(b, "protocol", e.Protocol)
-		b = appendText(b, "peer", e.Peer)
-		b = appendText(b, "user", e.User)
-		b = appendText(b, "database", e.Database)
-		b = appendText(b, "client", e.Client)
-	case KindOutput, KindInput:
-		b = appendText(b, "stream", e.Stream)
-		b = appendText(b, "data", e.Data)
-		return append(b, '}', '\n')
-	}
+	b = appendText(b, "protocol", e.Protocol)
+	b = appendText(b, "peer", e.Peer)
+	b = appendText(b, "user", e.User)
+	b = appendText(b, "database", e.Database)
+	b = appendText(b, "client", e.Client)
 	b = appendText(b, "text", e.Text)
 	b = appendInt(b, "textLength", int64(e.TextLength))
 	b = appendText(b, "digest", e.Digest)
@@ -54,6 +47,8 @@ func appendEvent(b []byte, e *Event) []byte {
 	b = appendInt(b, "masked", e.Masked)
 	b = appendText(b, "sqlstate", e.SQLSTATE)
 	b = appendText(b, "error", e.Error)
+	b = appendText(b, "stream", e.Stream)
+	b = appendText(b, "data", e.Data)
 	b = appendInt(b, "columns", int64(e.Columns))
 	b = appendInt(b, "lines", int64(e.Lines))
 	return append(b, '}', '\n')

@@ -83,11 +83,8 @@ func Render(w io.Writer, format Format, meta Meta, chunks iter.Seq2[*Chunk, erro
 	default:
 		return Verification{}, fmt.Errorf("rendering a log as %q is not possible", format)
 	}
-	v, err := VerifyChunks(meta.Log, chunks, head, func(c *Chunk) error {
-		for e, err := range Events(c.Payload) {
-			if err != nil {
-				return err
-			}
+	v, err := VerifyChunks(meta.Log, chunks, head, func(_ *Chunk, events []Event) error {
+		for _, e := range events {
 			if err := r.Event(e); err != nil {
 				return err
 			}

@@ -96,46 +96,59 @@ type Verification struct {
 	Chunks uint64
 	Signed uint64
 	KeyID  string
+	// Counts are those of the verified events.
 	Counts Counts
 	// Problem says why the log is Truncated or Broken, and what keeps the signature from counting.
 	Problem string
 }
 
-// Verify reads a whole log as WriteLog writes it and gives every verified chunk to each, which may be nil. It
-// returns an error only where each does or where r is no log at all: what is wrong with a log is in the
+// Verify reads a whole log as WriteLog writes it and gives every verified chunk with its events to each, which may
+// be nil. It returns an error only where each does or where r is no log at all: what is wrong with a log is in the
 // Verification. With trusted keys, the head must be signed by one of them.
-func Verify(r io.Reader, each func(Meta, *Chunk) error, trusted ...ed25519.PublicKey) (Meta, Verification, error) {
+func Verify(r io.Reader, each func(Meta, *Chunk, []Event) error, trusted ...ed25519.PublicKey) (Meta, Verification, error) {
 	reader, err := NewReader(r)
 	if err != nil {
 		return Meta{}, Verification{}, err
 	}
 	meta := reader.Meta()
-	v, err := VerifyChunks(meta.Log, reader.Chunks(), reader.Head, func(c *Chunk) error {
+	v, err := VerifyChunks(meta.Log, reader.Chunks(), reader.Head, func(c *Chunk, events []Event) error {
 		if each == nil {
 			return nil
 		}
-		return each(meta, c)
+		return each(meta, c, events)
 	}, trusted...)
 	return meta, v, err
 }
 
 // VerifyChunks is Verify for chunks that come from elsewhere; head is asked after the last chunk and may return nil.
-func VerifyChunks(log string, chunks iter.Seq2[*Chunk, error], head func() *Head, each func(*Chunk) error, trusted ...ed25519.PublicKey) (Verification, error) {
+func VerifyChunks(log string, chunks iter.Seq2[*Chunk, error], head func() *Head, each func(*Chunk, []Event) error, trusted ...ed25519.PublicKey) (Verification, error) {
 	var v Verifier
+	var counts Counts      // from the events: those in the chunk's header are not hashed
 	hashes := []string{""} // the chain's hash after so many chunks, one of which the head means
 	for c, err := range chunks {
 		if err == nil {
 			err = v.Add(c)
 		}
+		var events []Event
+		if err == nil {
+			events, err = allEvents(c.Payload)
+		}
 		if err != nil {
 			v.problem = err.Error()
 			break
 		}
+		for i := range events {
+			counts.add(&events[i])
+		}
+		if n := len(events); n > 0 && events[n-1].Kind == KindEnd { // whether or not the header says so
+			v.ended, v.reason = true, events[n-1].Error
+		}
 		hashes = append(hashes, hex.EncodeToString(v.hash))
-		if err := each(c); err != nil {
+		if err := each(c, events); err != nil {
 			return Verification{}, err
 		}
 	}
+	v.counts, v.next = counts, uint64(len(hashes)-1)
 	return v.conclude(log, head(), hashes, trusted), nil
 }
 
