@@ -1,0 +1,95 @@
+package wire
+
+import (
+	"github.com/chaperone-dev/chaperone/sidecar/postgres/sql"
+)
+
+// forwarded notes what a statement that runs now will do to what later ones mean.
+func (c *Core) forwarded(o *owed) {
+	j := o.judged
+	if j.names {
+		c.nameWork++
+		o.counted = true
+	}
+	if j.tracked {
+		c.stale, c.touched = true, true
+	}
+	if j.ends && c.touched {
+		c.stale = true
+	}
+	if j.catalogue && !c.altering {
+		if shared := c.shared(); shared != nil {
+			shared.Begin()
+			c.altering = true
+		}
+	}
+	if j.copyIn {
+		c.copyIn = copyExpected
+	}
+	for i := range j.parts {
+		if name := j.parts[i].CreatesTemporary; name != "" {
+			c.temporary(name)
+		}
+	}
+}
+
+// temporary notes that the session may have a temporary relation of the name. States are kept by what was judged
+// with them, so a new one is made.
+func (c *Core) temporary(name string) {
+	if c.state.Temporary[name] {
+		return
+	}
+	grown := make(map[string]bool, len(c.state.Temporary)+1)
+	for n := range c.state.Temporary {
+		grown[n] = true
+	}
+	grown[name] = true
+	c.state.Temporary = grown
+	c.version++
+}
+
+// altered ends what the session may have been doing to the catalogue.
+func (c *Core) altered() {
+	if c.altering {
+		c.altering = false
+		c.cfg.Catalogue.End()
+	}
+}
+
+// completed takes in what a statement did that has just succeeded.
+func (c *Core) completed(o *owed) {
+	p := o.part()
+	if p == nil || o.of != nil && (o.of.cursor || o.of.statement.bySQL) {
+		return
+	}
+	switch p.Kind {
+	case sql.KindPrepare:
+		if len(c.names.statements) < maxNames {
+			c.names.statements[p.Prepared.Name] = &statement{text: p.Text, bySQL: true}
+		}
+	case sql.KindDeallocate:
+		if p.Prepared.All {
+			clear(c.names.statements)
+		} else {
+			delete(c.names.statements, p.Prepared.Name)
+		}
+	case sql.KindDeclare:
+		if len(c.names.portals) < maxNames {
+			c.names.portals[p.Cursor.Name] = &portal{
+				statement: &statement{text: p.Text, bySQL: true},
+				cursor:    true, hold: p.Cursor.Hold, granted: o.run.granted, made: o.segment,
+			}
+		}
+	case sql.KindClose:
+		if p.Cursor.All {
+			clear(c.names.portals)
+		} else {
+			delete(c.names.portals, p.Cursor.Name)
+		}
+	case sql.KindDiscard:
+		if p.Discard == sql.DiscardAll {
+			clear(c.names.statements)
+			clear(c.names.portals)
+		}
+	}
+}

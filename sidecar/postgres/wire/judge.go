@@ -1,0 +1,277 @@
+package wire
+
+import (
+	"errors"
+
+	"github.com/chaperone-dev/chaperone/sidecar/policy"
+	"github.com/chaperone-dev/chaperone/sidecar/postgres/catalogue"
+	"github.com/chaperone-dev/chaperone/sidecar/postgres/sql"
+)
+
+// judged is a query string, understood and judged under certain rules and session state. It is immutable.
+type judged struct {
+	text    string
+	rules   *Rules
+	version uint64
+	// cat is the catalogue that the shapes were traced with, as of epoch.
+	cat   *catalogue.Catalogue
+	epoch uint64
+
+	syntax *sql.SyntaxError
+	parts  []part
+	// commands are all parts', with what the lineage adds; verdict is the strictest over them.
+	commands []policy.Command
+	verdict  policy.Verdict
+	effects
+}
+
+// part is one statement of a query string.
+type part struct {
+	*sql.Statement
+	// shape is that of the rows which the statement returns itself; for EXECUTE and FETCH it is found when it
+	// runs, by the name.
+	shape sql.Shape
+	// inner is the shape of the statement inside PREPARE and DECLARE CURSOR.
+	inner sql.Shape
+	// innerCommands are the inner statement's, judged again where it runs.
+	innerCommands []policy.Command
+}
+
+// effects are what a query string does to what later ones mean.
+type effects struct {
+	names     bool // defines, uses or drops prepared statements or cursors by SQL
+	uses      bool // runs a statement or a cursor by its name
+	tracked   bool // may change search_path or role
+	catalogue bool // may change relations or views
+	copyIn    bool // takes data from the agent
+	reads     bool // does nothing but read
+	touches   bool // names a table that has a protected column
+	ends      bool // may end a transaction or go back in it
+	unknown   bool // was not understood
+}
+
+// maxVerdicts and maxCached bound the verdicts kept for the next time: by number, and by a text's length.
+const (
+	maxVerdicts = 256
+	maxCached   = 8 << 10
+)
+
+// judge understands and judges a query string as of now. unsure says that what a name means cannot be known now.
+func (c *Core) judge(text []byte, unsure bool) *judged {
+	rules := c.rules()
+	cat, epoch := c.catalogue()
+	if unsure {
+		cat = nil
+	}
+	// A ROLLBACK would bring back what an open transaction has changed: what a cached verdict says of a string
+	// that holds one is not known.
+	unsettled := c.touched || c.altering
+	if j := c.verdicts[string(text)]; j != nil && !unsure && !unsettled && j.rules == rules && j.version == c.version && j.cat == cat && j.epoch == epoch {
+		return j
+	}
+	j := &judged{text: string(text), rules: rules, version: c.version, cat: cat, epoch: epoch}
+	state := c.state
+	if cat != nil {
+		state.Catalogue = cat
+	}
+	if unsure {
+		state.SearchPath, state.User, j.version = nil, "", 0
+	}
+	j.read(state)
+	if !unsure && j.shifting(unsettled) {
+		// What one of its statements changes, the next would be judged by: judge by nothing.
+		state.SearchPath, state.User, state.Catalogue = nil, "", nil
+		j.cat = nil
+		j.read(state)
+		j.cat = cat
+	}
+	if unsure || unsettled || len(text) > maxCached {
+		return j
+	}
+	if len(c.verdicts) >= maxVerdicts {
+		clear(c.verdicts)
+	}
+	c.verdicts[j.text] = j
+	return j
+}
+
+// read parses, traces and decides.
+func (j *judged) read(state sql.State) {
+	j.parts, j.commands, j.syntax, j.effects = nil, nil, nil, effects{}
+	parsed, err := sql.Parse(j.text, state)
+	if err != nil {
+		if !errors.As(err, &j.syntax) {
+			j.unknown, j.names, j.tracked, j.catalogue = true, true, true, true
+			j.touches = !j.rules.protected.Empty()
+			j.commands = []policy.Command{{Protocol: policy.ProtocolPostgres, Text: j.text, Unrecognised: err.Error()}}
+			j.verdict = j.rules.destination.Decide(j.commands[0])
+		}
+		return
+	}
+	j.parts = make([]part, len(parsed.Statements))
+	j.reads = true
+	for i := range parsed.Statements {
+		p := &j.parts[i]
+		p.Statement = &parsed.Statements[i]
+		j.trace(p)
+		j.note(p)
+	}
+	j.decide()
+}
+
+// trace finds where the columns of a statement come from and adds what that says to its commands.
+func (j *judged) trace(p *part) {
+	var cat sql.Catalogue
+	if j.cat != nil {
+		cat = j.cat
+	}
+	protected := j.rules.protected
+	j.hold(p.Statement)
+	commands := p.Commands
+	switch p.Kind {
+	case sql.KindPrepare, sql.KindDeclare:
+		if p.Inner == nil {
+			break
+		}
+		p.inner = p.Inner.Lineage(protected, cat)
+		p.shape = sql.Shape{Rest: sql.Column{Proof: sql.Clear}} // returns nothing
+		commands = withLineage(commands, &p.inner)
+		p.innerCommands = withLineage(p.Inner.Commands, &p.inner)
+	default:
+		p.shape = p.Lineage(protected, cat)
+		commands = withLineage(commands, &p.shape)
+	}
+	j.commands = append(j.commands, commands...)
+}
+
+// withLineage returns the commands with what the lineage says of them, without changing the recogniser's own.
+func withLineage(commands []policy.Command, shape *sql.Shape) []policy.Command {
+	if shape.Launders == "" && shape.Infers == "" {
+		return commands
+	}
+	out := make([]policy.Command, len(commands))
+	copy(out, commands)
+	for i := range out {
+		if out[i].SQL == nil {
+			continue
+		}
+		s := *out[i].SQL
+		s.Launders, s.Infers = shape.Launders, shape.Infers
+		out[i].SQL = &s
+	}
+	return out
+}
+
+// note collects what a statement does to later ones.
+func (j *judged) note(p *part) {
+	if p.byName() != nil {
+		j.names, j.uses = true, true
+	}
+	switch p.Kind {
+	case sql.KindPrepare, sql.KindDeallocate, sql.KindDeclare, sql.KindClose:
+		j.names = true
+	case sql.KindDiscard:
+		j.names, j.tracked, j.catalogue = true, true, true
+	case sql.KindTransaction:
+		j.ends = p.Transaction == nil || p.Transaction.Kind != sql.Begin
+	case sql.KindCopy:
+		j.copyIn = j.copyIn || p.Copy != nil && !p.Copy.To
+	}
+	if p.Setting != nil && (p.Setting.Name == "" || p.Setting.Class == sql.SettingTracked) {
+		j.tracked = true
+	}
+	if p.ChangesCatalogue {
+		j.catalogue = true
+	}
+	for i := range p.Commands {
+		s := p.Commands[i].SQL
+		if s == nil {
+			j.unknown, j.reads = true, false
+			continue
+		}
+		j.reads = j.reads && s.ReadOnly
+		if s.Opaque {
+			j.names, j.tracked, j.catalogue = true, true, true
+		}
+		for t := range s.Tables {
+			j.touches = j.touches || j.rules.touches(&s.Tables[t])
+		}
+	}
+	if j.unknown {
+		j.names, j.tracked, j.catalogue = true, true, true
+		j.touches = j.touches || !j.rules.protected.Empty()
+	}
+}
+
+// byName is the EXECUTE or FETCH that a statement is, or that an EXPLAIN is of; nil for any other.
+func (p *part) byName() *sql.Statement {
+	s := p.Statement
+	if s.Kind == sql.KindExplain && s.Inner != nil {
+		s = s.Inner
+	}
+	if s.Kind == sql.KindExecute && s.Prepared != nil || s.Kind == sql.KindFetch && s.Cursor != nil {
+		return s
+	}
+	return nil
+}
+
+// decide takes the strictest verdict. PREPARE runs nothing: what its statement needs people for is asked when
+// it is executed.
+func (j *judged) decide() {
+	d := j.rules.destination
+	running := j.commands
+	for i := range j.parts {
+		if j.parts[i].Kind != sql.KindPrepare {
+			continue
+		}
+		running = nil
+		for k := range j.parts {
+			p := &j.parts[k]
+			commands := withLineage(p.Commands, &p.shape)
+			if p.Inner != nil {
+				commands = withLineage(p.Commands, &p.inner)
+			}
+			if p.Kind != sql.KindPrepare {
+				running = append(running, commands...)
+				continue
+			}
+			if v, _ := d.DecideAll(commands); v.Action == policy.Deny {
+				j.verdict = v
+				return
+			}
+		}
+		break
+	}
+	j.verdict, _ = d.DecideAll(running)
+}
+
+// shifting tells whether a statement of several changes what those behind it mean; unsettled, that the end of a
+// transaction does.
+func (j *judged) shifting(unsettled bool) bool {
+	for i := 0; i+1 < len(j.parts); i++ {
+		p := &j.parts[i]
+		one := judged{rules: j.rules}
+		one.note(p)
+		if one.tracked || one.catalogue || unsettled && one.ends {
+			return true
+		}
+	}
+	return false
+}
+
+// catalogue returns what is known of the server's relations, where that matters.
+func (c *Core) catalogue() (*catalogue.Catalogue, uint64) {
+	shared := c.shared()
+	if shared == nil {
+		return nil, 0
+	}
+	cat, epoch, _ := shared.Current()
+	return cat, epoch
+}
+
+func (c *Core) shared() *catalogue.Shared {
+	if c.compiled == nil || !c.compiled.ByName() {
+		return nil
+	}
+	return c.cfg.Catalogue
+}

@@ -1,0 +1,181 @@
+package wire
+
+import (
+	"github.com/jackc/pgproto3/v2"
+
+	"github.com/chaperone-dev/chaperone/sidecar/mask"
+)
+
+// withheldText stands for a text that could quote a protected value.
+const withheldText = "(withheld: the statement touches protected columns)"
+
+// quotes tells whether an error's message may quote a value that the server was working on, by the class of its
+// SQLSTATE (appendix A): those that speak of names, syntax, privileges, resources and states do not.
+func quotes(sqlstate string) bool {
+	if len(sqlstate) != 5 {
+		return true
+	}
+	switch sqlstate[:2] {
+	case "00", "01", "02", "03", "08", "0A", "21", "23", "25", "26", "28", "2B", "2D", "34", "3B", "3D", "3F", "40", "42", "44", "53", "54", "55", "57", "58":
+		return false
+	}
+	return true
+}
+
+// touching tells whether what the server works on touches protected columns, so that its texts could quote them.
+func (o *owed) touching() bool {
+	if o == nil {
+		return false
+	}
+	if j := o.judged; j != nil {
+		if j.touches {
+			return true
+		}
+		if o.of != nil && o.of.named != nil || o.run.named != nil {
+			return !j.rules.protected.Empty()
+		}
+	}
+	return false
+}
+
+// report handles an error or a notice: its texts are masked on their way.
+func (c *Core) report(frame []byte, alias bool) {
+	o := c.queue.front()
+	if o != nil && o.hidden {
+		return
+	}
+	rules := c.compiled
+	if o != nil && o.judged != nil {
+		rules = o.judged.rules
+	}
+	if rules == nil || !rules.masks() {
+		c.emit(frame, alias)
+		return
+	}
+	var e pgproto3.ErrorResponse
+	if err := e.Decode(frame[header:]); err != nil {
+		c.broken("a message of type %q that cannot be read: %v", frame[0], err)
+		return
+	}
+	if !rules.cleanReport(&e, o.touching()) {
+		c.emit(frame, alias)
+		return
+	}
+	if c.dropping {
+		return
+	}
+	var (
+		out []byte
+		err error
+	)
+	if frame[0] == msgNoticeResponse {
+		out, err = (*pgproto3.NoticeResponse)(&e).Encode(c.toAgent.own())
+	} else {
+		out, err = e.Encode(c.toAgent.own())
+	}
+	if err != nil {
+		c.broken("a message that is too long once masked: %v", err)
+		return
+	}
+	c.toAgent.put(out)
+}
+
+// cleanReport masks the texts of an error or a notice and tells whether it changed any. The SQLSTATE and the
+// names of objects stay.
+func (r *Rules) cleanReport(e *pgproto3.ErrorResponse, touching bool) (changed bool) {
+	if touching {
+		for _, text := range []*string{&e.Detail, &e.Hint, &e.Where, &e.InternalQuery} {
+			if *text != "" {
+				*text, changed = withheldText, true
+			}
+		}
+		if quotes(e.Code) {
+			e.Message, changed = withheldText, true
+		}
+	}
+	for _, text := range []*string{&e.Message, &e.Detail, &e.Hint, &e.Where, &e.InternalQuery} {
+		if clean, _ := r.detectors.Text(*text, 0); clean != *text {
+			*text, changed = clean, true
+		}
+	}
+	return changed
+}
+
+// errorText is an error's message as it stands in the recording.
+func (r *Rules) errorText(e *pgproto3.ErrorResponse, o *owed) string {
+	if o.message != nil {
+		return "refused"
+	}
+	if r == nil {
+		return mask.Cut(e.Message, maxRecorded)
+	}
+	copied := pgproto3.ErrorResponse{Code: e.Code, Message: e.Message}
+	r.cleanReport(&copied, o.touching())
+	return mask.Cut(copied.Message, maxRecorded)
+}
+
+// notification handles NotificationResponse, whose payload some other session wrote.
+func (c *Core) notification(frame []byte, alias bool) {
+	var m pgproto3.NotificationResponse
+	if len(frame) < header+6 || m.Decode(frame[header:]) != nil {
+		c.broken("a notification that cannot be read")
+		return
+	}
+	rules := c.compiled
+	if rules == nil || rules.detectors.Empty() {
+		c.async(frame, alias)
+		return
+	}
+	payload, _ := rules.detectors.Text(m.Payload, 0)
+	if payload == m.Payload {
+		c.async(frame, alias)
+		return
+	}
+	m.Payload = payload
+	if out, err := m.Encode(c.toAgent.own()); err == nil {
+		c.toAgent.put(out)
+	}
+}
+
+// async sends a frame on that answers nothing, and so is never dropped.
+func (c *Core) async(frame []byte, alias bool) {
+	if alias {
+		c.toAgent.pass(frame)
+	} else {
+		c.toAgent.add(frame)
+	}
+}
+
+// parameter handles ParameterStatus, which also tells what later statements mean.
+func (c *Core) parameter(frame, body []byte, alias bool) {
+	var m pgproto3.ParameterStatus
+	if len(body) < 2 || m.Decode(body) != nil {
+		c.broken("a ParameterStatus that cannot be read")
+		return
+	}
+	switch m.Name {
+	case "standard_conforming_strings":
+		if on := m.Value == "on"; on != c.state.StandardConformingStrings {
+			c.state.StandardConformingStrings = on
+			c.version++
+		}
+	case "client_encoding":
+		if m.Value != "UTF8" {
+			c.fatal(codeNotSupported, "client_encoding has become "+m.Value+", and only UTF8 is understood")
+			return
+		}
+	case "search_path", "session_authorization":
+		c.stale, c.touched = true, true
+	}
+	rules := c.compiled
+	if rules != nil && !rules.detectors.Empty() {
+		if value, _ := rules.detectors.Text(m.Value, 0); value != m.Value {
+			m.Value = value
+			if out, err := m.Encode(c.toAgent.own()); err == nil {
+				c.toAgent.put(out)
+			}
+			return
+		}
+	}
+	c.async(frame, alias)
+}
