@@ -85,7 +85,7 @@ func (c Component) build(ctx context.Context, f folder.Folder, step *progress.St
 			return false
 		}
 		compiled++
-		step.Say("%d of at most %d packages compiled", compiled, total)
+		step.Count(compiled, total, "packages compiled")
 		return true
 	}); err != nil {
 		return err

@@ -37,8 +37,9 @@ type Step struct {
 	expect time.Duration
 	start  time.Time
 
-	mu     sync.Mutex // guards what a telling reads
-	detail string
+	mu          sync.Mutex // guards what a telling reads
+	detail      string
+	done, total int
 }
 
 // Say sets what the step is at, in a few words.
@@ -46,6 +47,15 @@ func (s *Step) Say(format string, args ...any) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.detail = fmt.Sprintf(format, args...)
+}
+
+// Count says that done of at most total parts are done, from which the time
+// that is left follows on a machine that is busy with other things, too.
+func (s *Step) Count(done, total int, parts string) {
+	s.Say("%d of at most %d %s", done, total, parts)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.done, s.total = done, total
 }
 
 func (s *Step) line(now time.Time) string {
@@ -58,6 +68,11 @@ func (s *Step) line(now time.Time) string {
 	line += ", " + round(now.Sub(s.start))
 	if s.expect > 0 {
 		line += " of about " + round(s.expect)
+	}
+	// A pace is known when a twentieth is done.
+	if elapsed := now.Sub(s.start); s.done*20 >= s.total && s.done > 0 && elapsed > logInterval {
+		left := elapsed * time.Duration(s.total-s.done) / time.Duration(s.done)
+		line += ", at this pace at most " + round(left) + " more"
 	}
 	return line
 }

@@ -20,6 +20,13 @@ func TestLineSaysWhatHowFarAndHowLong(t *testing.T) {
 			&Step{name: "Kubernetes", expect: 450 * time.Second, start: start}, "3 of 10 packages", 61400 * time.Millisecond,
 			"Kubernetes: 3 of 10 packages, 1m1s of about 7m30s",
 		},
+		"a step on a busy machine": {
+			&Step{name: "Kubernetes", expect: 450 * time.Second, start: start, done: 500, total: 2000}, "", 300 * time.Second,
+			"Kubernetes, 5m0s of about 7m30s, at this pace at most 15m0s more",
+		},
+		"a step that has done too little to tell": {
+			&Step{name: "Kubernetes", start: start, done: 5, total: 2000}, "", 300 * time.Second, "Kubernetes, 5m0s",
+		},
 		"a step of unknown length": {&Step{name: "pause", start: start}, "", 1230 * time.Millisecond, "pause, 1.2s"},
 	} {
 		t.Run(name, func(t *testing.T) {
