@@ -26,8 +26,8 @@ type Command struct {
 type SQL struct {
 	// Command is the command tag without row counts, in upper case: SELECT, DROP TABLE, COPY TO.
 	Command string
-	// Via are the tags of the statements that this one is wrapped in, outermost first: EXPLAIN, PREPARE,
-	// DECLARE CURSOR. A rule that forbids matches on them too.
+	// Via are the tags of the statements that this one is wrapped in, outermost first (EXPLAIN, PREPARE, DECLARE
+	// CURSOR), and of those whose work it does (SELECT for COPY TO). A rule that forbids matches on them too.
 	Via []string
 	// Control says that the statement only steers the session (BEGIN, COMMIT, SHOW, harmless SET, DEALLOCATE):
 	// rules that match it count, a target's defaultAction does not.
@@ -47,11 +47,11 @@ type SQL struct {
 	Opaque bool
 	// ReadOnly is true for a statement that only reads (used by recording durability).
 	ReadOnly bool
-	// Launders names a protected column whose values the statement would move to where they cannot be masked
-	// (INSERT ... SELECT, CREATE TABLE AS, NOTIFY): refused where a policy masks. Set from the lineage.
+	// Launders says how values of a protected column would come to where they cannot be masked (INSERT ...
+	// SELECT, CREATE TABLE AS, a function that may keep them): refused where a policy masks. From the lineage.
 	Launders string
 	// Infers names a protected column that is used outside plain output (a predicate, an ordering): refused or
-	// sent for approval where a policy says inference. Set from the lineage.
+	// sent for approval where a policy says inference. From the lineage.
 	Infers string
 	// Fingerprint is literal-free: equal for statements that differ only in constants.
 	Fingerprint string

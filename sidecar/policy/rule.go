@@ -72,8 +72,7 @@ func (t *compiledTarget) decide(cmd *Command) Verdict {
 		v.Action, v.Rule, v.Message = Deny, RuleBuiltin, s.Command+" refused: "+s.Refused
 		return v
 	case s.Launders != "" && len(t.target.Postgres.Masking) > 0:
-		v.Action, v.Rule = Deny, RuleMasking
-		v.Message = s.Command + " would move values of " + s.Launders + ", which is masked, to where they cannot be masked"
+		v.Action, v.Rule, v.Message = Deny, RuleMasking, s.Command+" refused: "+s.Launders
 		return v
 	}
 	v = t.decideRules(v, cmd)

@@ -28,9 +28,10 @@ type Shape struct {
 	// Known says that the number of columns is; else Rest holds for every column.
 	Known bool
 	Rest  Column
-	// Launders names a protected column whose values the statement would move to where they cannot be masked.
+	// Launders says how values of a protected column would come to where they cannot be masked; empty: they would
+	// not.
 	Launders string
-	// Infers names a protected column used outside plain output.
+	// Infers names a protected column used outside plain output; empty: none is.
 	Infers string
 }
 
