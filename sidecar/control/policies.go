@@ -31,12 +31,13 @@ type Policies struct {
 
 	firstOnce sync.Once
 	first     chan struct{}
+	changed   chan struct{}
 }
 
 // LoadPolicies takes up the set that an earlier life of this sidecar left in dir. A file that cannot be read or
 // understood is an error; none at all is not.
 func LoadPolicies(dir string, clock func() time.Time) (*Policies, error) {
-	p := &Policies{file: filepath.Join(dir, layout.PolicyFile), clock: clock, first: make(chan struct{})}
+	p := &Policies{file: filepath.Join(dir, layout.PolicyFile), clock: clock, first: make(chan struct{}), changed: make(chan struct{}, 1)}
 	info, err := os.Stat(p.file)
 	if errors.Is(err, fs.ErrNotExist) {
 		return p, nil
@@ -76,6 +77,9 @@ func (p *Policies) Current() (*policy.Compiled, error) {
 // Received is closed once there is a set.
 func (p *Policies) Received() <-chan struct{} { return p.first }
 
+// Changed delivers after a set was put in force. Several changes may be one notice; there is one reader.
+func (p *Policies) Changed() <-chan struct{} { return p.changed }
+
 // held is the version in force.
 func (p *Policies) held() string {
 	p.inForceMu.RLock()
@@ -102,6 +106,10 @@ func (p *Policies) put(content []byte) error {
 	p.inForce, p.contact, p.overtaken = compiled, p.clock(), false
 	p.inForceMu.Unlock()
 	p.firstOnce.Do(func() { close(p.first) })
+	select {
+	case p.changed <- struct{}{}:
+	default:
+	}
 	return nil
 }
 
