@@ -20,8 +20,8 @@ const (
 
 	leasesPerSecond   = 5
 	leasesBurst       = 100
-	messagesPerSecond = 2
-	messagesBurst     = 30
+	messagesPerSecond = 20
+	messagesBurst     = 100
 	// A new request is an object in etcd that an approver has to look at.
 	requestsPerMinute = 10
 	requestsBurst     = 30
@@ -44,6 +44,8 @@ type allowance struct {
 	leases, messages, requests, asks, logs, chunks, bytes *rate.Limiter
 
 	policyStreams, approving, recording counter
+
+	filing sync.Mutex // so that a pod's requests are counted one by one
 
 	used time.Time // guarded by allowances.mu
 }

@@ -111,6 +111,24 @@ func (r *follower) newest(cached *v1alpha1.ApprovalRequest) *v1alpha1.ApprovalRe
 	return have.DeepCopy()
 }
 
+// known returns a namespace's requests as newest has them, with those that the cache does not have yet.
+func (r *follower) known(cached []v1alpha1.ApprovalRequest, namespace string) []*v1alpha1.ApprovalRequest {
+	out := make([]*v1alpha1.ApprovalRequest, 0, len(cached))
+	there := make(map[string]bool, len(cached))
+	for i := range cached {
+		there[cached[i].Name] = true
+		out = append(out, r.newest(&cached[i]))
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for key, ar := range r.newer {
+		if key.Namespace == namespace && !there[key.Name] {
+			out = append(out, ar)
+		}
+	}
+	return out
+}
+
 // older compares resource versions (KEP-5504); ones that cannot be compared are taken as not older, so that what the
 // cache says counts.
 func older(a, b string) bool {

@@ -3,6 +3,7 @@ package broker
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"google.golang.org/grpc/codes"
@@ -11,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/cache"
 	"k8s.io/utils/clock"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/chaperone-dev/chaperone/webhook/guard"
 )
@@ -21,6 +23,26 @@ const (
 	guardedFor = time.Minute
 	maxGuarded = 20_000
 )
+
+// LiveGuard asks the guard what no policy could permit: it is for Options.Guard. key is that of the seals.
+func LiveGuard(live client.Reader, key []byte) func(context.Context, *corev1.Pod) error {
+	return func(ctx context.Context, pod *corev1.Pod) error {
+		var failure error
+		refusal := guard.Live().Run(guard.Input{Pod: pod, Key: key, SecretType: func(name string) (corev1.SecretType, error) {
+			secret := &corev1.Secret{}
+			err := client.IgnoreNotFound(live.Get(ctx, types.NamespacedName{Namespace: pod.Namespace, Name: name}, secret))
+			failure = errors.Join(failure, err)
+			return secret.Type, err
+		}})
+		switch {
+		case failure != nil:
+			return fmt.Errorf("reading the secrets of pod %s/%s: %w", pod.Namespace, pod.Name, failure)
+		case refusal != nil:
+			return refusal
+		}
+		return nil
+	}
+}
 
 // guarded asks the guard about live pods and remembers those that passed.
 type guarded struct {

@@ -131,7 +131,11 @@ func (b *Broker) store(ctx context.Context, c *caller, r *recording, in *control
 	defer cancel()
 	err := r.log.Append(wctx, chunk)
 	switch {
-	case errors.Is(err, archive.ErrFull), errors.Is(err, archive.ErrTaken), errors.Is(err, archive.ErrInvalid):
+	case errors.Is(err, archive.ErrTaken), errors.Is(err, record.ErrOrder):
+		// Another replica was given more; opened again, the log goes on where it stands.
+		return status.Error(codes.Aborted, err.Error())
+	case errors.Is(err, archive.ErrFull), errors.Is(err, archive.ErrInvalid):
+		// The protocol's word for what will not be taken however often it is sent.
 		return status.Error(codes.InvalidArgument, err.Error())
 	case err != nil:
 		return b.storage(c, err)

@@ -46,6 +46,8 @@ type requests struct {
 
 // find returns the name of the open request that is identical to the ask, filing it if there is none.
 func (r *requests) find(ctx context.Context, c *caller, a *ask) (types.NamespacedName, error) {
+	c.filing.Lock()
+	defer c.filing.Unlock()
 	list := &v1alpha1.ApprovalRequestList{}
 	if err := r.client.List(ctx, list, client.InNamespace(a.policy.Namespace), client.MatchingLabels{LabelRequest: a.key}); err != nil {
 		return types.NamespacedName{}, unavailable("looking for an identical request", err)
@@ -102,8 +104,8 @@ func (r *requests) room(ctx context.Context, c *caller, now time.Time) error {
 		return unavailable("counting this pod's requests", err)
 	}
 	pending := 0
-	for i := range list.Items {
-		if ar := r.newest(&list.Items[i]); ar.Spec.Pod.UID == c.UID && decision.Evaluate(ar, r.key, now).Phase == v1alpha1.PhasePending {
+	for _, ar := range r.known(list.Items, c.Namespace) {
+		if ar.Spec.Pod.UID == c.UID && decision.Evaluate(ar, r.key, now).Phase == v1alpha1.PhasePending {
 			pending++
 		}
 	}

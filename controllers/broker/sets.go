@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -58,8 +59,10 @@ type Sets struct {
 	Live  client.Reader
 	// MaxAge is how long a sidecar may use a set without the operator.
 	MaxAge time.Duration
-	Clock  clock.WithTicker
-	Log    logr.Logger
+	// ReferencesEvery is how often references are read again. Default 30 s.
+	ReferencesEvery time.Duration
+	Clock           clock.WithTicker
+	Log             logr.Logger
 
 	mu         sync.Mutex // guards what follows
 	namespaces map[string]*namespaceSets
@@ -77,7 +80,9 @@ type converted struct {
 	generation int64
 	policy     policy.Policy
 	err        error
-	resolved   time.Time
+	done       bool
+	// again asks for the references to be read again.
+	again atomic.Bool
 }
 
 // For returns what applies to an injected pod.
@@ -133,25 +138,23 @@ func (s *Sets) Convert(ctx context.Context, ap *v1alpha1.AgentPolicy) (policy.Po
 	s.mu.Unlock()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	now := s.Clock.Now()
-	if c.generation == ap.Generation && !c.resolved.IsZero() && (len(snapshot.References(ap)) == 0 || now.Sub(c.resolved) < referencesEvery) {
+	current := c.done && c.generation == ap.Generation
+	if current && !c.again.Load() {
 		return c.policy, c.err
 	}
+	c.again.Store(false)
 	ctx, cancel := context.WithTimeout(ctx, resolveTimeout)
 	defer cancel()
 	p, err := snapshot.Policy(ap, reference.Resolver{Context: ctx, Reader: s.Live})
-	if errors.Is(err, reference.ErrUnavailable) && c.generation == ap.Generation && !c.resolved.IsZero() {
-		// What was read before still stands; it is asked again the next time round.
+	if errors.Is(err, reference.ErrUnavailable) && current {
+		// What was read before still stands; it is read again the next time round.
 		s.Log.Error(err, "keeping what the policy's references held before", "policy", client.ObjectKeyFromObject(ap))
 		return c.policy, c.err
 	}
 	if err != nil {
 		p = snapshot.Broken(ap, err)
 	}
-	c.generation, c.policy, c.err, c.resolved = ap.Generation, p, err, now
-	if errors.Is(err, reference.ErrUnavailable) {
-		c.resolved = now.Add(5*time.Second - referencesEvery)
-	}
+	c.generation, c.policy, c.err, c.done = ap.Generation, p, err, true
 	return p, err
 }
 
@@ -214,7 +217,11 @@ func (s *Sets) Start(ctx context.Context, informers ctrlcache.Informers) error {
 		return fmt.Errorf("watching policies: %w", err)
 	}
 	defer func() { _ = informer.RemoveEventHandler(registration) }()
-	tick := s.Clock.NewTicker(referencesEvery)
+	every := s.ReferencesEvery
+	if every == 0 {
+		every = referencesEvery
+	}
+	tick := s.Clock.NewTicker(every)
 	defer tick.Stop()
 	for {
 		select {
@@ -236,17 +243,20 @@ func (s *Sets) sweep(ctx context.Context) {
 	}
 	there, referring := map[types.UID]bool{}, map[string]bool{}
 	for i := range list.Items {
-		there[list.Items[i].UID] = true
-		if len(snapshot.References(&list.Items[i])) > 0 {
+		refers := len(snapshot.References(&list.Items[i])) > 0
+		there[list.Items[i].UID] = refers
+		if refers {
 			referring[list.Items[i].Namespace] = true
 		}
 	}
 	s.mu.Lock()
 	for name, ns := range s.namespaces {
-		for uid := range ns.policies {
-			if !there[uid] {
+		for uid, c := range ns.policies {
+			refers, known := there[uid]
+			if !known {
 				delete(ns.policies, uid)
 			}
+			c.again.Store(refers)
 		}
 		if len(ns.watchers) == 0 && len(ns.policies) == 0 {
 			delete(s.namespaces, name)
