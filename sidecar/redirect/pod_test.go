@@ -25,7 +25,7 @@ const (
 // silence is how long a test waits for what must not happen.
 const silence = 300 * time.Millisecond
 
-func TestMain(m *testing.M) { netlab.Main(m) }
+func TestMain(m *testing.M) { netlab.Main(m, nil) }
 
 // pod is a lab with the rules in force.
 func pod(t *testing.T, nameservers ...netip.Addr) *netlab.Lab {

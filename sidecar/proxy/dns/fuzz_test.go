@@ -36,8 +36,8 @@ func FuzzQuery(f *testing.F) {
 
 func FuzzAnswer(f *testing.F) {
 	question := dnsmessage.Question{Name: dnsmessage.MustNewName("db.example."), Type: dnsmessage.TypeA, Class: dnsmessage.ClassINET}
-	n := &nameserver{zone: zone{"db.example": {"CNAME a.example", "a.example CNAME db.example", "A 192.0.2.1"}}}
-	f.Add(n.answer(f, packed(f, "db.example.", dnsmessage.TypeA), "udp", 0))
+	n := &nameserver{Zone: zone{"db.example": {"CNAME a.example", "a.example CNAME db.example", "A 192.0.2.1"}}}
+	f.Add(n.Answer(f, packed(f, "db.example.", dnsmessage.TypeA), "udp", 0))
 	f.Fuzz(func(t *testing.T, packet []byte) {
 		a, err := parseAnswer(packet, 0x1234, question)
 		if err == nil && (len(a.addresses) > maxRecords || a.ttl < 0) {

@@ -32,39 +32,39 @@ func TestLookup(t *testing.T) {
 		err    string
 	}{
 		"a name with both families": {
-			&nameserver{zone: zone{"db.example": {"A 192.0.2.1", "AAAA 2001:db8::1"}}}, "DB.example.",
+			&nameserver{Zone: zone{"db.example": {"A 192.0.2.1", "AAAA 2001:db8::1"}}}, "DB.example.",
 			addresses("192.0.2.1", "2001:db8::1"), "",
 		},
 		"a short name is completed by the search list": {
-			&nameserver{zone: zone{"billing-db.prod.svc.cluster.local": {"A 10.96.1.2"}}}, "billing-db",
+			&nameserver{Zone: zone{"billing-db.prod.svc.cluster.local": {"A 10.96.1.2"}}}, "billing-db",
 			addresses("10.96.1.2"), "",
 		},
 		"a short name with a namespace": {
-			&nameserver{zone: zone{"billing-db.prod.svc.cluster.local": {"A 10.96.1.2"}}}, "billing-db.prod",
+			&nameserver{Zone: zone{"billing-db.prod.svc.cluster.local": {"A 10.96.1.2"}}}, "billing-db.prod",
 			addresses("10.96.1.2"), "",
 		},
 		"a name with a final dot is only itself": {
-			&nameserver{zone: zone{"billing-db.prod.svc.cluster.local": {"A 10.96.1.2"}}}, "billing-db.", nil, "no such host",
+			&nameserver{Zone: zone{"billing-db.prod.svc.cluster.local": {"A 10.96.1.2"}}}, "billing-db.", nil, "no such host",
 		},
 		"aliases are followed": {
-			&nameserver{zone: zone{"db.example": {"CNAME a.example", "a.example CNAME b.example", "b.example A 192.0.2.9"}}}, "db.example.",
+			&nameserver{Zone: zone{"db.example": {"CNAME a.example", "a.example CNAME b.example", "b.example A 192.0.2.9"}}}, "db.example.",
 			addresses("192.0.2.9"), "",
 		},
 		"aliases in a circle end": {
-			&nameserver{zone: zone{"db.example": {"CNAME a.example", "a.example CNAME db.example"}}}, "db.example.", nil, "no such host",
+			&nameserver{Zone: zone{"db.example": {"CNAME a.example", "a.example CNAME db.example"}}}, "db.example.", nil, "no such host",
 		},
 		"records of other names are not believed": {
-			&nameserver{zone: zone{"db.example": {"A 192.0.2.1", "bank.example A 192.0.2.66"}}}, "db.example.",
+			&nameserver{Zone: zone{"db.example": {"A 192.0.2.1", "bank.example A 192.0.2.66"}}}, "db.example.",
 			addresses("192.0.2.1"), "",
 		},
 		"an answer that does not fit comes over TCP": {
-			&nameserver{zone: zone{"db.example": many(100)}, plain: 512}, "db.example.", nil, "",
+			&nameserver{Zone: zone{"db.example": many(100)}, Plain: 512}, "db.example.", nil, "",
 		},
 		"forged answers are passed over": {
-			&nameserver{zone: zone{"db.example": {"A 192.0.2.1"}}, forge: true}, "db.example.", addresses("192.0.2.1"), "",
+			&nameserver{Zone: zone{"db.example": {"A 192.0.2.1"}}, Forge: true}, "db.example.", addresses("192.0.2.1"), "",
 		},
 		"a nameserver in trouble is not taken for a missing name": {
-			&nameserver{code: dnsmessage.RCodeServerFailure}, "billing-db", nil, "RCodeServerFailure for billing-db.prod.svc.cluster.local",
+			&nameserver{Code: dnsmessage.RCodeServerFailure}, "billing-db", nil, "RCodeServerFailure for billing-db.prod.svc.cluster.local",
 		},
 		"an address is itself": {&nameserver{}, "::ffff:192.0.2.7", addresses("192.0.2.7"), ""},
 		"a name that is none":  {&nameserver{}, strings.Repeat("a", 300) + ".", nil, "no name"},
@@ -95,12 +95,12 @@ func TestLookup(t *testing.T) {
 // The next name of the search list is another host, under somebody else's control.
 func TestLookupDoesNotGoOnFromANameItCouldNotAskFor(t *testing.T) {
 	t.Parallel()
-	n := &nameserver{silent: true}
+	n := &nameserver{Silent: true}
 	_, err := client(t, n).Lookup(within(t, time.Minute), "billing-db")
 	if err == nil || errors.Is(err, ErrNoHost) {
 		t.Fatalf("got %v", err)
 	}
-	for _, q := range n.queries() {
+	for _, q := range n.Queries() {
 		if !strings.HasSuffix(q, " billing-db.prod.svc.cluster.local") {
 			t.Errorf("asked %s", q)
 		}
@@ -110,15 +110,15 @@ func TestLookupDoesNotGoOnFromANameItCouldNotAskFor(t *testing.T) {
 func TestTheNextNameserverIsAskedWhenOneFails(t *testing.T) {
 	t.Parallel()
 	for name, first := range map[string]*nameserver{
-		"it is silent":  {silent: true},
-		"it refuses":    {code: dnsmessage.RCodeRefused},
-		"it has failed": {code: dnsmessage.RCodeServerFailure},
+		"it is silent":  {Silent: true},
+		"it refuses":    {Code: dnsmessage.RCodeRefused},
+		"it has failed": {Code: dnsmessage.RCodeServerFailure},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			second := &nameserver{zone: zone{"db.example": {"A 192.0.2.1"}}}
-			port := first.start(t, "127.0.0.1", 0)
-			second.start(t, "127.0.0.2", port)
+			second := &nameserver{Zone: zone{"db.example": {"A 192.0.2.1"}}}
+			port := first.Start(t, "127.0.0.1", 0)
+			second.Start(t, "127.0.0.2", port)
 			c := newClient(resolver.Settings{Nameservers: addresses("127.0.0.1", "127.0.0.2"), Ndots: 1}, port)
 			got, err := c.Lookup(within(t, 10*time.Second), "db.example")
 			if err != nil || !slices.Equal(got, addresses("192.0.2.1")) {
@@ -130,7 +130,7 @@ func TestTheNextNameserverIsAskedWhenOneFails(t *testing.T) {
 
 func TestCallersOfOneNameShareOneLookup(t *testing.T) {
 	t.Parallel()
-	n := &nameserver{zone: zone{"db.example": {"A 192.0.2.1"}}}
+	n := &nameserver{Zone: zone{"db.example": {"A 192.0.2.1"}}}
 	c := client(t, n)
 	var wait sync.WaitGroup
 	for range 50 {
@@ -141,7 +141,7 @@ func TestCallersOfOneNameShareOneLookup(t *testing.T) {
 		})
 	}
 	wait.Wait()
-	if q := n.queries(); len(q) != 2 {
+	if q := n.Queries(); len(q) != 2 {
 		t.Errorf("%d queries: %v", len(q), q)
 	}
 }

@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"golang.org/x/net/dns/dnsmessage"
+
+	"github.com/chaperone-dev/chaperone/sidecar/redirect/netlab"
 )
 
 // served starts a server before the nameserver and gives its address.
@@ -52,7 +54,7 @@ func served(t *testing.T, n *nameserver) (netip.AddrPort, *Names) {
 
 func freePort(t *testing.T) netip.AddrPort {
 	t.Helper()
-	packets, streams := listen(t, netip.MustParseAddr("127.0.0.1"), 0)
+	packets, streams := netlab.Ports(t, netip.MustParseAddr("127.0.0.1"), 0)
 	defer packets.Close()
 	defer streams.Close()
 	return packets.LocalAddr().(*net.UDPAddr).AddrPort()
@@ -119,7 +121,7 @@ func packed(t testing.TB, name string, typ dnsmessage.Type, options ...queryOpti
 
 func TestTheServerAnswersFromTheNotedNameservers(t *testing.T) {
 	t.Parallel()
-	n := &nameserver{zone: zone{"db.example": {"CNAME shared.example", "shared.example A 192.0.2.1"}}}
+	n := &nameserver{Zone: zone{"db.example": {"CNAME shared.example", "shared.example A 192.0.2.1"}}}
 	server, names := served(t, n)
 	for _, network := range []string{"udp", "tcp"} {
 		m := ask(t, network, server, packed(t, "DB.Example.", dnsmessage.TypeA))
@@ -130,14 +132,14 @@ func TestTheServerAnswersFromTheNotedNameservers(t *testing.T) {
 	if got := names.Of(netip.MustParseAddr("192.0.2.1")); !slices.Equal(got, []string{"db.example"}) {
 		t.Errorf("remembered %q", got)
 	}
-	if q := n.queries(); !slices.Equal(q, []string{"udp A db.example", "tcp A db.example"}) {
+	if q := n.Queries(); !slices.Equal(q, []string{"udp A db.example", "tcp A db.example"}) {
 		t.Errorf("asked %q", q)
 	}
 }
 
 func TestAnswersThatDoNotFitSayThatTheyAreTruncated(t *testing.T) {
 	t.Parallel()
-	server, names := served(t, &nameserver{zone: zone{"big.example": many(200)}, plain: 512})
+	server, names := served(t, &nameserver{Zone: zone{"big.example": many(200)}, Plain: 512})
 	if m := ask(t, "udp", server, packed(t, "big.example.", dnsmessage.TypeA)); !m.Truncated {
 		t.Errorf("over UDP: %s", m.GoString())
 	}
@@ -151,7 +153,7 @@ func TestAnswersThatDoNotFitSayThatTheyAreTruncated(t *testing.T) {
 
 func TestWhatIsNotForAPolicyIsAnsweredHere(t *testing.T) {
 	t.Parallel()
-	n := &nameserver{zone: zone{}}
+	n := &nameserver{Zone: zone{}}
 	server, _ := served(t, n)
 	for name, c := range map[string]struct {
 		packet []byte
@@ -185,14 +187,14 @@ func TestWhatIsNotForAPolicyIsAnsweredHere(t *testing.T) {
 			}
 		})
 	}
-	if q := n.queries(); len(q) != 0 {
+	if q := n.Queries(); len(q) != 0 {
 		t.Errorf("left the pod: %q", q)
 	}
 }
 
 func TestWhatIsPassedOnIsBuiltAnew(t *testing.T) {
 	t.Parallel()
-	n := &nameserver{zone: zone{"x.example": {"A 192.0.2.1"}}}
+	n := &nameserver{Zone: zone{"x.example": {"A 192.0.2.1"}}}
 	server, _ := served(t, n)
 	smuggled := []byte("smuggled")
 	ask(t, "udp", server, packed(t, "x.example.", dnsmessage.TypeA, edns(dnsmessage.Option{Code: 65001, Data: smuggled}), func(m *dnsmessage.Message) {
@@ -201,16 +203,14 @@ func TestWhatIsPassedOnIsBuiltAnew(t *testing.T) {
 			Body:   &dnsmessage.TXTResource{TXT: []string{"smuggled"}},
 		})
 	}))
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if len(n.raw) != 1 || bytes.Contains(n.raw[0], smuggled) {
-		t.Errorf("passed on %q", n.raw)
+	if sent := n.Packets(); len(sent) != 1 || bytes.Contains(sent[0], smuggled) {
+		t.Errorf("passed on %q", sent)
 	}
 }
 
 func TestNoNameserverAnswering(t *testing.T) {
 	t.Parallel()
-	server, _ := served(t, &nameserver{silent: true})
+	server, _ := served(t, &nameserver{Silent: true})
 	start := time.Now()
 	m := ask(t, "udp", server, packed(t, "x.example.", dnsmessage.TypeA, edns()))
 	if m.RCode != dnsmessage.RCodeServerFailure || time.Since(start) > 5*time.Second {
@@ -220,7 +220,7 @@ func TestNoNameserverAnswering(t *testing.T) {
 
 func TestFloodsAreBounded(t *testing.T) {
 	t.Parallel()
-	server, _ := served(t, &nameserver{silent: true})
+	server, _ := served(t, &nameserver{Silent: true})
 	udp, err := net.Dial("udp", server.String())
 	if err != nil {
 		t.Fatal(err)

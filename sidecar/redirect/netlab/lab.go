@@ -1,6 +1,7 @@
 package netlab
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
@@ -97,7 +98,10 @@ func onThread(f func() error) error {
 	go func() {
 		// Never unlocked: the runtime ends the thread, and with it what f changed of it.
 		runtime.LockOSThread()
-		done <- f()
+		// A test's Fatal ends the goroutine before f returns.
+		err := errors.New("the test failed on the way")
+		defer func() { done <- err }()
+		err = f()
 	}()
 	return <-done
 }

@@ -11,12 +11,27 @@ import (
 	"testing"
 )
 
-const marker = "CHAPERONE_NETLAB"
+const (
+	marker = "CHAPERONE_NETLAB"
+	role   = "CHAPERONE_NETLAB_ROLE"
+)
 
 // Main runs the package's tests in a network namespace of their own: it is what TestMain calls. The test binary
-// starts itself again in the new namespace, so that every thread of it is inside.
-func Main(m *testing.M) {
+// starts itself again in the new namespace, so that every thread of it is inside. Roles are what a process of Start
+// does instead of testing.
+func Main(m *testing.M, roles map[string]func() error) {
+	if name := os.Getenv(role); name != "" {
+		if err := roles[name](); err != nil {
+			fmt.Fprintln(os.Stderr, name+":", err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
 	if os.Getenv(marker) != "" {
+		if err := perform([]step{up("lo")}); err != nil {
+			fmt.Fprintln(os.Stderr, "setting up the pod's loopback interface:", err)
+			os.Exit(1)
+		}
 		os.Exit(m.Run())
 	}
 	if os.Geteuid() != 0 {
@@ -37,4 +52,31 @@ func Main(m *testing.M) {
 	}
 	fmt.Fprintln(os.Stderr, "running the tests in a network namespace of their own:", err)
 	os.Exit(1)
+}
+
+// Start runs a role of Main in a process of its own in the pod, as the uid and without any capability, and ends it
+// with the test.
+func Start(t testing.TB, uid uint32, name string, prepare func(*exec.Cmd)) *exec.Cmd {
+	t.Helper()
+	cmd := exec.Command("/proc/self/exe")
+	cmd.Env = append(os.Environ(), role+"="+name)
+	cmd.Stderr = os.Stderr
+	if prepare != nil {
+		prepare(cmd)
+	}
+	Run(t, uid, cmd)
+	return cmd
+}
+
+// Run starts a program in the pod as the uid, without any capability, and ends it with the test.
+func Run(t testing.TB, uid uint32, cmd *exec.Cmd) {
+	t.Helper()
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uid, Gid: uid}}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	})
 }
