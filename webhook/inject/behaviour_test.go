@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/utils/ptr"
 
 	"github.com/chaperone-dev/chaperone/api/v1alpha1"
@@ -79,6 +80,15 @@ func TestReinvocation(t *testing.T) {
 				p.Spec.InitContainers[1].Env = append(p.Spec.InitContainers[1].Env, corev1.EnvVar{Name: "SSL_CERT_FILE", Value: "/x"})
 			},
 			sameUID: false, // the seal no longer holds, so it could be anybody's
+		},
+		"the API server's own plugins wrote what the seal leaves open": {
+			change: func(p *corev1.Pod) {
+				for i := range p.Spec.InitContainers {
+					p.Spec.InitContainers[i].ImagePullPolicy = corev1.PullAlways
+					p.Spec.InitContainers[i].Resources.Limits[corev1.ResourceEphemeralStorage] = resource.MustParse("1Gi")
+				}
+			},
+			later: time.Second, sameUID: true,
 		},
 		"another webhook added a container that runs as our uid": {
 			change: func(p *corev1.Pod) {

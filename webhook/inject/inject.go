@@ -2,6 +2,7 @@ package inject
 
 import (
 	"fmt"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -36,6 +37,7 @@ func Inject(pod *corev1.Pod, policies []v1alpha1.AgentPolicy, o Options) (*corev
 	uid, sealed := keptUID(out, o)
 	kube := usesServiceAccount(out)
 	previous := out.Annotations[layout.SealAnnotation]
+	before := slices.Clone(out.Spec.InitContainers)
 	strip(out)
 	if !sealed {
 		var err error
@@ -50,7 +52,9 @@ func Inject(pod *corev1.Pod, policies []v1alpha1.AgentPolicy, o Options) (*corev
 			protect(&list[i], allowed, kube)
 		}
 	}
-	out.Spec.InitContainers = append([]corev1.Container{redirect(uid, o), sidecar(uid, kube, o)}, out.Spec.InitContainers...)
+	ours := []corev1.Container{redirect(uid, o), sidecar(uid, kube, o)}
+	keepOpen(ours, before, sealed)
+	out.Spec.InitContainers = append(ours, out.Spec.InitContainers...)
 	out.Spec.Volumes = append(volumes(kube, o), out.Spec.Volumes...)
 	mark(out)
 	if sealed && previous != "" {
@@ -66,6 +70,25 @@ func Inject(pod *corev1.Pod, policies []v1alpha1.AgentPolicy, o Options) (*corev
 	}
 	out.Annotations[layout.SealAnnotation] = value
 	return out, nil
+}
+
+// keepOpen takes over from the containers as they came back what the seal leaves open: the API server's own plugins
+// write there between two invocations (AlwaysPullImages, LimitRanger) and check later that it stands. Where the seal
+// does not hold, whoever wrote there is not known, and only the stricter pull policy is taken.
+func keepOpen(ours, before []corev1.Container, sealed bool) {
+	for i := range ours {
+		for j := range before {
+			if before[j].Name != ours[i].Name {
+				continue
+			}
+			if sealed || before[j].ImagePullPolicy == corev1.PullAlways {
+				ours[i].ImagePullPolicy = before[j].ImagePullPolicy
+			}
+			if sealed {
+				ours[i].Resources = before[j].Resources
+			}
+		}
+	}
 }
 
 // mark writes the annotations and the label that say what was done.
