@@ -108,17 +108,25 @@ func (c *chain) append(l *Log, e *Event, now time.Time) error {
 	if err := c.broken(); err != nil {
 		return err
 	}
-	if l.lost > 0 {
-		if err := c.add(&Event{Kind: KindLost, Error: missing(l.lost, l.lostWhy)}, now); err != nil {
-			return err
-		}
-		c.missing += l.lost
-		l.lost, l.lostWhy = 0, nil
+	if l.lost == 0 {
+		return c.add(e, now)
 	}
-	return c.add(e, now)
+	before, events := len(c.raw), c.events
+	if err := c.add(&Event{Kind: KindLost, Error: missing(l.lost, l.lostWhy)}, now); err != nil {
+		return err
+	}
+	if err := c.add(e, now); err != nil {
+		c.raw, c.events = c.raw[:before], events // said once, when there is room for more
+		return err
+	}
+	c.missing += l.lost
+	l.lost, l.lostWhy = 0, nil
+	return nil
 }
 
-func missing(n int64, why error) string { return fmt.Sprintf("%d events are missing: %v", n, why) }
+func missing(n int64, why error) string {
+	return fmt.Sprintf("%s missing: %v", count(n, "event is", "events are"), why)
+}
 
 // add encodes an event into the open chunk, for which there is room.
 func (c *chain) add(e *Event, now time.Time) error {
@@ -229,6 +237,6 @@ func (c *chain) store(p piece, text []byte, last bool, write func(uint64, []byte
 	c.spool.give(p.reserved - size)
 	c.next++
 	c.hash = sum[:]
-	c.written(size, last)
+	c.written(spooled{size, p.events}, last)
 	return nil
 }

@@ -151,7 +151,7 @@ func TestVerify(t *testing.T) {
 			return c
 		}), signedHead(t, key, good), Broken, 2, 0, "chunk 2 is not what its hash says"},
 		"a chunk replaced with its own hash": {changed(func(c []*Chunk) []*Chunk {
-			c[1].Payload, _ = pack(nil, []byte(`{"t":0,"kind":"end"}`))
+			c[1].Payload, _ = pack(nil, []byte(`{"t":0,"kind":"result"}`))
 			sum := Sum(1, c[1].Previous, c[1].Payload)
 			c[1].Hash = sum[:]
 			return c

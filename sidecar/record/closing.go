@@ -1,25 +1,20 @@
 package record
 
-import (
-	"fmt"
-	"time"
-)
+import "time"
 
 // end closes a chain: its last chunk says whether something is missing. Where the disk takes no more, the chain
 // ends in the room that was reserved when it opened. Called with appending held.
-func (c *chain) end(l *Log, reason string) {
-	c.age.Stop()
-	if c.expiry != nil {
-		c.expiry.Stop()
-	}
+func (c *chain) end(l *Log) {
+	c.stopTimers()
 	now := c.spool.options.Now()
 	if l.lost > 0 {
 		c.encode(&Event{Kind: KindLost, Error: missing(l.lost, l.lostWhy)}, now)
 		c.missing += l.lost
 		l.lost, l.lostWhy = 0, nil
 	}
-	if reason == "" && c.missing > 0 {
-		reason = fmt.Sprintf("%d events are missing", c.missing)
+	reason := ""
+	if c.missing > 0 {
+		reason = count(c.missing, "event is", "events are") + " missing"
 	}
 	c.encode(&Event{Kind: KindEnd, Error: reason}, now)
 
@@ -38,6 +33,32 @@ func (c *chain) end(l *Log, reason string) {
 	}
 	if err := c.files.dropReserve(); err != nil {
 		c.spool.options.Log.Error(err, "the spool is not clean", "log", c.meta.Log)
+	}
+}
+
+// giveUp leaves a chain that the operator does not take; the next one says what was lost with it. Called with
+// appending held.
+func (c *chain) giveUp(l *Log) {
+	c.stopTimers()
+	c.cutting.Lock()
+	defer c.cutting.Unlock()
+	lost := []piece{c.takeOpen()}
+	lost = append(lost, c.stuck...)
+	c.stuck = nil
+	for _, p := range lost {
+		c.spool.give(p.reserved)
+		l.lost += p.events
+	}
+	c.sending.Lock()
+	defer c.sending.Unlock()
+	l.lost += c.unsent
+	l.lostWhy = c.over
+}
+
+func (c *chain) stopTimers() {
+	c.age.Stop()
+	if c.expiry != nil {
+		c.expiry.Stop()
 	}
 }
 

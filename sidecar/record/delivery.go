@@ -10,10 +10,11 @@ import (
 // delivery is what the sender of a chain shares with those who wait for the operator's acknowledgement.
 type delivery struct {
 	sending sync.Mutex // guards all below
-	// The chunks from oldest up to cutTo are in the spool, sizes in order; below acked the operator has them. The
+	// The chunks from oldest up to cutTo are in the spool, in order; below acked the operator has them. The
 	// newest acknowledged one stays: after a restart, the chain goes on from it.
 	oldest, cutTo, acked uint64
-	sizes                []int64
+	chunks               []spooled
+	unsent               int64 // events of a chain that was given up
 	last                 bool  // the last chunk is in the spool
 	over                 error // set when nothing more is sent; errSent when all was
 	recording            string
@@ -21,6 +22,9 @@ type delivery struct {
 	changed chan struct{} // closed and replaced whenever something above changes
 	hurry   chan struct{} // somebody waits: do not sleep long before the next attempt
 }
+
+// spooled is what a chunk takes of the spool, and how many events it has.
+type spooled struct{ size, events int64 }
 
 var errSent = errors.New("sent")
 
@@ -35,10 +39,10 @@ func (d *delivery) notify() {
 }
 
 // written notes a chunk that is in the spool.
-func (d *delivery) written(size int64, last bool) {
+func (d *delivery) written(chunk spooled, last bool) {
 	d.sending.Lock()
 	defer d.sending.Unlock()
-	d.sizes = append(d.sizes, size)
+	d.chunks = append(d.chunks, chunk)
 	d.cutTo++
 	d.last = last
 	d.notify()
@@ -121,8 +125,8 @@ func (c *chain) acknowledge(next uint64, recording string) error {
 		if err := c.files.drop(c.oldest); err != nil {
 			c.spool.options.Log.Error(err, "the spool is not clean", "log", c.meta.Log)
 		}
-		c.spool.give(c.sizes[0])
-		c.sizes = c.sizes[1:]
+		c.spool.give(c.chunks[0].size)
+		c.chunks = c.chunks[1:]
 		c.oldest++
 	}
 	c.notify()
@@ -145,10 +149,13 @@ func (c *chain) discard() {
 	}
 	c.sending.Lock()
 	defer c.sending.Unlock()
-	for _, size := range c.sizes {
-		c.spool.give(size)
+	for i, chunk := range c.chunks {
+		c.spool.give(chunk.size)
+		if c.oldest+uint64(i) >= c.acked {
+			c.unsent += chunk.events
+		}
 	}
-	c.sizes = nil
+	c.chunks = nil
 	c.spool.give(c.held)
 	c.held = 0
 }

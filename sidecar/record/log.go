@@ -62,7 +62,7 @@ func (l *Log) current(now time.Time) (*chain, error) {
 		if !c.abandoned.Load() && (c.until.IsZero() || now.Before(c.until)) {
 			return c, nil
 		}
-		l.closeChain("")
+		l.closeChain()
 	}
 	c, err := l.spool.newChain(l, now)
 	if err != nil {
@@ -73,9 +73,13 @@ func (l *Log) current(now time.Time) (*chain, error) {
 }
 
 // closeChain ends the current chain. Called with appending held.
-func (l *Log) closeChain(reason string) {
+func (l *Log) closeChain() {
 	c := l.chain
 	l.chain = nil
+	if c.abandoned.Load() {
+		c.giveUp(l)
+		return
+	}
 	open := l.older[:0]
 	for _, o := range l.older {
 		if !o.done() {
@@ -83,7 +87,7 @@ func (l *Log) closeChain(reason string) {
 		}
 	}
 	l.older = append(open, c)
-	c.end(l, reason)
+	c.end(l)
 }
 
 // close ends the log for good.
@@ -98,7 +102,7 @@ func (l *Log) close() error {
 		return nil
 	}
 	c := l.chain
-	l.closeChain("")
+	l.closeChain()
 	return c.broken()
 }
 
@@ -107,7 +111,7 @@ func (l *Log) expire(c *chain) {
 	l.appending.Lock()
 	defer l.appending.Unlock()
 	if l.chain == c {
-		l.closeChain("")
+		l.closeChain()
 	}
 }
 

@@ -94,7 +94,7 @@ func (c *chain) adopt(numbers []uint64) error {
 		}
 		size := framed(0) + blocks(len(chunk.Payload))
 		c.spool.used.Add(size)
-		c.sizes = append(c.sizes, size)
+		c.chunks = append(c.chunks, spooled{size: size})
 		c.cutTo++
 		c.last = chunk.Last
 	}

@@ -49,9 +49,9 @@ func (c *chain) send(ctx context.Context) {
 			return
 		case errors.Is(err, ErrRefused), errors.Is(err, errUnfollowable):
 			c.spool.options.Log.Error(err, "a log is given up", "log", c.meta.Log, "target", c.meta.Target)
-			c.abandoned.Store(true)
 			c.discard()
 			c.finish(err)
+			c.abandoned.Store(true)
 			return
 		}
 		c.spool.trouble.Store(&err)
