@@ -245,10 +245,10 @@ func (p *Protocol) survey(ctx context.Context, t *target, rules *wire.Rules, con
 	row := results[0].Rows[0]
 	up := &upstream{user: config.User, path: wire.ParsePath(string(row[0])), role: string(row[1])}
 	up.shared = p.shared(t.Name(), config.Database, config.User)
-	if rules.ByName() {
+	if rules.ByName() || len(up.path) > 1 {
 		if err := readCatalogue(ctx, conn, up.shared); err != nil {
 			return nil, &Refusal{Code: "08006", Message: fmt.Sprintf("reading the relations of target %s: %v", t.Name(), err),
-				Detail: "The policy masks columns by name.", cause: err}
+				cause: err}
 		}
 	}
 	// Hijacking before what is still buffered has been dealt with would lose it.

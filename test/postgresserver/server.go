@@ -112,19 +112,14 @@ func (s *Server) prepare() error {
 		"root.crt":   s.Authority.PEM,
 		"hba":        []byte(hba),
 	}
-	for name, content := range files {
-		if err := os.WriteFile(filepath.Join(s.dir, name), content, 0o600); err != nil {
-			return err
-		}
-	}
 	if uid, gid, ok := s.owner(); ok {
 		if err := os.Chown(s.dir, uid, gid); err != nil {
 			return err
 		}
-		for name := range files {
-			if err := os.Chown(filepath.Join(s.dir, name), uid, gid); err != nil {
-				return err
-			}
+	}
+	for name, content := range files {
+		if _, err := s.Put(name, content); err != nil {
+			return err
 		}
 	}
 	initdb := s.Command("initdb", "-D", filepath.Join(s.dir, "data"), "-U", Superuser, "-A", "scram-sha-256",
@@ -133,6 +128,18 @@ func (s *Server) prepare() error {
 		return fmt.Errorf("initdb: %w: %s", err, out)
 	}
 	return nil
+}
+
+// Put writes a file into the server's folder, for its user and the programs of Command to read.
+func (s *Server) Put(name string, content []byte) (path string, err error) {
+	path = filepath.Join(s.dir, name)
+	if err := os.WriteFile(path, content, 0o600); err != nil {
+		return "", err
+	}
+	if uid, gid, ok := s.owner(); ok {
+		return path, os.Chown(path, uid, gid)
+	}
+	return path, nil
 }
 
 // owner is the unprivileged user that postgres runs as when the test runs as root: nobody, by Debian's number.

@@ -17,11 +17,9 @@ func (c *Core) forwarded(o *owed) {
 	if j.ends && c.touched {
 		c.stale = true
 	}
-	if j.catalogue && !c.altering {
-		if shared := c.shared(); shared != nil {
-			shared.Begin()
-			c.altering = true
-		}
+	if j.catalogue && !c.altering { // whether or not this session needs the catalogue, others may
+		c.cfg.Catalogue.Begin()
+		c.altering = true
 	}
 	if j.copyIn {
 		c.copyIn = copyExpected

@@ -269,8 +269,10 @@ func (c *Core) catalogue() (*catalogue.Catalogue, uint64) {
 	return cat, epoch
 }
 
+// shared is the database's catalogue, where it is needed: to trace columns that are protected by name, or to know
+// in which of several schemas a name is.
 func (c *Core) shared() *catalogue.Shared {
-	if c.compiled == nil || !c.compiled.ByName() {
+	if c.compiled == nil || !c.compiled.ByName() && len(c.state.SearchPath) < 2 {
 		return nil
 	}
 	return c.cfg.Catalogue

@@ -1,0 +1,366 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/chaperone-dev/chaperone/sidecar/policy"
+	"github.com/chaperone-dev/chaperone/sidecar/record"
+)
+
+// unfiltered asks people about DELETE and UPDATE without WHERE.
+func unfiltered(wait int64, inTransaction string) policy.Postgres {
+	yes := true
+	pg := allowAll()
+	pg.Rules = []policy.Rule{{
+		Name: "unfiltered-writes", Match: policy.Match{Commands: []string{"UPDATE", "DELETE"}, Unfiltered: &yes}, Action: policy.RequireApproval,
+		Approval: &policy.Approval{Required: 1, Groups: []string{"dba"}, TimeoutSeconds: 900, WaitSeconds: wait, InTransaction: inTransaction, Scope: "Pod"},
+	}, {
+		Name: "by-hand", Match: policy.Match{Tables: []string{"public.notes"}, Commands: []string{"UPDATE"}}, Action: policy.RequireApproval,
+		Approval: &policy.Approval{Required: 1, TimeoutSeconds: 900, WaitSeconds: wait, InTransaction: inTransaction, Scope: "Pod"},
+	}}
+	return pg
+}
+
+type outcome struct {
+	rows [][]string
+	err  error
+}
+
+func later(conn *pgconn.PgConn, sql string) chan outcome {
+	done := make(chan outcome, 1)
+	go func() {
+		rows, err := query(conn, sql)
+		done <- outcome{rows, err}
+	}()
+	return done
+}
+
+func await(t *testing.T, done chan outcome) outcome {
+	t.Helper()
+	select {
+	case o := <-done:
+		return o
+	case <-time.After(10 * time.Second):
+		t.Fatal("the statement never ended")
+		return outcome{}
+	}
+}
+
+func TestApprovals(t *testing.T) {
+	const update = "UPDATE scratch SET body = 'touched'"
+	t.Run("approved, the statement runs; the notice says how to approve", func(t *testing.T) {
+		s := newSidecar(t, unfiltered(60, "Refuse"))
+		notices := make(chan *pgconn.Notice, 10)
+		conn, err := s.tryConnect("", func(c *pgconn.Config) {
+			c.OnNotice = func(_ *pgconn.PgConn, n *pgconn.Notice) { notices <- n }
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close(context.Background())
+		done := later(conn, update)
+		ask := s.desk.next(t, 1)
+		select {
+		case n := <-notices:
+			if !strings.Contains(n.Message, "apr-1") || !strings.Contains(n.Hint, "kubectl patch apr apr-1 -n prod") || !strings.Contains(n.Hint, `"verdict":"Approve"`) {
+				t.Fatalf("got %+v", n)
+			}
+		case <-time.After(5 * time.Second):
+			t.Fatal("no notice")
+		}
+		if !strings.HasPrefix(ask.Text, update) || !strings.Contains(ask.Text, "in database app") || ask.Length != len(update) || len(ask.Digest) != 64 ||
+			ask.Target != "billing" || ask.Verdict.Rule != "unfiltered-writes" {
+			t.Fatalf("asked %+v", ask)
+		}
+		select {
+		case o := <-done:
+			t.Fatalf("it ran before anybody approved: %+v", o)
+		case <-time.After(100 * time.Millisecond):
+		}
+		s.desk.decide(1, "Approved", "")
+		if o := await(t, done); o.err != nil {
+			t.Fatal(o.err)
+		}
+		events := s.log.find(record.KindApproval, func(e record.Event) bool { return e.Decision == "Approved" })
+		if len(events) != 1 || events[0].Request != "apr-1" || events[0].Deciders[0] != "alice" {
+			t.Fatalf("recorded %+v", events)
+		}
+	})
+	ends := map[string]struct {
+		state, reason, code, words string
+	}{
+		"denied":  {"Denied", "not today", "42501", "not today"},
+		"expired": {"Expired", "", "42501", "expired"},
+	}
+	for name, end := range ends {
+		t.Run(name+", the agent is told and the session goes on", func(t *testing.T) {
+			s := newSidecar(t, unfiltered(60, "Refuse"))
+			conn := s.connect(t, "")
+			done := later(conn, update)
+			s.desk.next(t, 1)
+			s.desk.decide(1, end.state, end.reason)
+			wantError(t, await(t, done).err, end.code, "apr-1", end.words, "unfiltered-writes")
+			rows(t, conn, "SELECT 1")
+		})
+	}
+	t.Run("nobody can be asked", func(t *testing.T) {
+		s := newSidecar(t, unfiltered(60, "Refuse"))
+		s.desk.down = true
+		conn := s.connect(t, "")
+		_, err := query(conn, update)
+		wantError(t, err, "58000", "cannot be reached")
+		rows(t, conn, "SELECT 1")
+	})
+	t.Run("cancelled by the client", func(t *testing.T) {
+		s := newSidecar(t, unfiltered(60, "Refuse"))
+		conn := s.connect(t, "")
+		done := later(conn, update)
+		s.desk.next(t, 1)
+		time.Sleep(50 * time.Millisecond)
+		if err := conn.CancelRequest(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+		wantError(t, await(t, done).err, "57014", "canceling statement")
+		rows(t, conn, "SELECT 1")
+		if s.desk.requests[0].withdrew != 1 {
+			t.Fatal("the request still waits")
+		}
+	})
+	t.Run("the client hangs up", func(t *testing.T) {
+		s := newSidecar(t, unfiltered(60, "Refuse"))
+		conn := s.connect(t, "")
+		k := talk(t, conn)
+		k.send(q(update))
+		s.desk.next(t, 1)
+		k.conn.Close()
+		for range 100 {
+			s.desk.mu.Lock()
+			gone := s.desk.requests[0].withdrew == 1
+			s.desk.mu.Unlock()
+			if gone {
+				return
+			}
+			time.Sleep(20 * time.Millisecond)
+		}
+		t.Fatal("nobody noticed")
+	})
+	t.Run("a pipeline waits behind it", func(t *testing.T) {
+		s := newSidecar(t, unfiltered(60, "Refuse"))
+		k := talk(t, s.connect(t, ""))
+		k.send(q("SELECT 1"), q(update), q("SELECT 3"))
+		s.desk.next(t, 1)
+		s.desk.decide(1, "Approved", "")
+		if got := k.until("Z", 3); got != "T(1) D(1) C(SELECT 1) Z(I) N(waiting for approval: request apr-1) C(UPDATE 0) Z(I) T(1) D(3) C(SELECT 1) Z(I)" {
+			t.Fatal(got)
+		}
+	})
+	t.Run("inside a transaction it is not held, and runs once approved", func(t *testing.T) {
+		s := newSidecar(t, unfiltered(60, "Refuse"))
+		conn := s.connect(t, "")
+		rows(t, conn, "BEGIN")
+		_, err := query(conn, update)
+		wantError(t, err, "42501", "apr-1", "waiting for approval", "open transaction")
+		if conn.TxStatus() != 'T' {
+			t.Fatalf("status %c", conn.TxStatus())
+		}
+		rows(t, conn, "ROLLBACK")
+		s.desk.decide(1, "Approved", "")
+		rows(t, conn, "BEGIN; SELECT 1")
+		rows(t, conn, update)
+		rows(t, conn, "COMMIT")
+	})
+	t.Run("inside a transaction it is held where the rule says so", func(t *testing.T) {
+		s := newSidecar(t, unfiltered(60, "Wait"))
+		conn := s.connect(t, "")
+		rows(t, conn, "BEGIN")
+		done := later(conn, update)
+		s.desk.next(t, 1)
+		s.desk.decide(1, "Approved", "")
+		if o := await(t, done); o.err != nil {
+			t.Fatal(o.err)
+		}
+		rows(t, conn, "COMMIT")
+	})
+	t.Run("without waiting: refused with the request's name, then run, once", func(t *testing.T) {
+		s := newSidecar(t, unfiltered(0, "Refuse"))
+		conn := s.connect(t, "")
+		_, err := query(conn, update)
+		wantError(t, err, "42501", "apr-1", "once it is approved")
+		_, err = query(conn, update)
+		wantError(t, err, "42501", "apr-1")
+		s.desk.decide(1, "Approved", "")
+		rows(t, conn, update)
+		_, err = query(conn, update)
+		wantError(t, err, "42501", "apr-2")
+	})
+	t.Run("an approval is for the same statement, values, database and path alone", func(t *testing.T) {
+		s := newSidecar(t, unfiltered(0, "Refuse"))
+		k := talk(t, s.connect(t, ""))
+		run := func(values ...string) string {
+			k.send(parse("", "UPDATE notes SET body = $2 WHERE id = $1"), bind("", "", values...), execute("", 0), sync_)
+			return k.until("Z", 1)
+		}
+		if got := run("7", "x"); got != "1 E(42501) Z(I)" {
+			t.Fatal(got)
+		}
+		s.desk.decide(1, "Approved", "")
+		if got := run("8", "x"); got != "1 E(42501) Z(I)" {
+			t.Fatal(got)
+		}
+		if got := run("7", "y"); got != "1 E(42501) Z(I)" {
+			t.Fatal(got)
+		}
+		if n := s.desk.count(); n != 3 {
+			t.Fatalf("%d requests", n)
+		}
+		if got := run("7", "x"); got != "1 2 C(UPDATE 0) Z(I)" {
+			t.Fatal(got)
+		}
+		if text := s.desk.requests[0].ask.Text; !strings.Contains(text, "$1 = '7', $2 = 'x'") {
+			t.Fatal(text)
+		}
+		k.send(q(update))
+		k.until("Z", 1)
+		s.desk.decide(4, "Approved", "")
+		k.send(q("SET search_path = public, pg_catalog"), q(update))
+		if got := k.until("Z", 2); !strings.HasSuffix(got, "E(42501) Z(I)") {
+			t.Fatal(got)
+		}
+		elsewhere := s.connect(t, "dbname=postgres")
+		_, err := query(elsewhere, update)
+		wantError(t, err, "42501", "apr-6")
+	})
+	t.Run("a prepared statement is approved where it is bound, and holds no locks meanwhile", func(t *testing.T) {
+		s := newSidecar(t, unfiltered(60, "Refuse"))
+		k := talk(t, s.connect(t, ""))
+		k.send(parse("", "UPDATE notes SET body = body WHERE id = $1"), bind("", "", "1"), describe('P', ""), execute("", 0), sync_)
+		s.desk.next(t, 1)
+		time.Sleep(50 * time.Millisecond)
+		if got := direct(t, "SELECT count(*) FROM pg_locks l JOIN pg_class c ON c.oid = l.relation WHERE c.relname = 'notes'"); got[0][0] != "0" {
+			t.Fatalf("%s locks are held", got[0][0])
+		}
+		s.desk.decide(1, "Approved", "")
+		if got := k.until("Z", 1); got != "1 N(waiting for approval: request apr-1) 2 n C(UPDATE 1) Z(I)" {
+			t.Fatal(got)
+		}
+	})
+	t.Run("nobody is asked about a statement that the server does not take", func(t *testing.T) {
+		s := newSidecar(t, unfiltered(60, "Refuse"))
+		k := talk(t, s.connect(t, ""))
+		k.send(parse("", "UPDATE notes SET no_such_column = $1"), bind("", "", "1"), execute("", 0), sync_, q("SELECT 1"))
+		if got := k.until("Z", 2); got != "E(42703) Z(I) T(1) D(1) C(SELECT 1) Z(I)" {
+			t.Fatal(got)
+		}
+		if n := s.desk.count(); n != 0 {
+			t.Fatalf("%d requests", n)
+		}
+	})
+	t.Run("in a pipeline behind work it is not held, and the work is undone", func(t *testing.T) {
+		s := newSidecar(t, unfiltered(60, "Refuse"))
+		k := talk(t, s.connect(t, ""))
+		k.send(parse("", "INSERT INTO scratch VALUES (30, 'x')"), bind("", ""), execute("", 0), parse("", update), bind("", ""), execute("", 0), sync_)
+		if got := k.until("Z", 1); got != "1 2 C(INSERT 0 1) 1 E(42501) Z(I)" {
+			t.Fatal(got)
+		}
+		if got := direct(t, "SELECT count(*) FROM scratch WHERE id = 30"); got[0][0] != "0" {
+			t.Fatal("the statement before it was committed")
+		}
+	})
+	t.Run("a policy that changes while people decide counts", func(t *testing.T) {
+		pg := unfiltered(60, "Refuse")
+		s := newSidecar(t, pg)
+		conn := s.connect(t, "")
+		done := later(conn, update)
+		s.desk.next(t, 1)
+		pg.Rules = []policy.Rule{{Name: "closed", Match: policy.Match{Commands: []string{"UPDATE"}}, Action: policy.Deny, Message: "closed for today"}}
+		s.destination.Store(destination(t, pg))
+		s.desk.decide(1, "Approved", "")
+		wantError(t, await(t, done).err, "42501", "closed for today")
+	})
+	t.Run("what SQL prepared is asked about where it is executed", func(t *testing.T) {
+		s := newSidecar(t, unfiltered(0, "Refuse"))
+		conn := s.connect(t, "")
+		rows(t, conn, "PREPARE p AS "+update)
+		_, err := query(conn, "EXECUTE p")
+		wantError(t, err, "42501", "apr-1")
+		s.desk.decide(1, "Approved", "")
+		rows(t, conn, "EXECUTE p")
+		_, err = query(conn, "EXPLAIN ANALYZE EXECUTE p")
+		wantError(t, err, "42501", "apr-2")
+	})
+	t.Run("records have to be safe before an approved statement runs", func(t *testing.T) {
+		s := newSidecar(t, unfiltered(0, "Refuse"))
+		conn := s.connect(t, "")
+		_, _ = query(conn, update)
+		s.desk.decide(1, "Approved", "")
+		s.log.mu.Lock()
+		s.log.failing = errors.New("the operator does not acknowledge")
+		s.log.mu.Unlock()
+		_, err := query(conn, update)
+		wantError(t, err, "58000", "does not acknowledge", "onFailure: Block")
+		rows(t, conn, "SELECT 1")
+	})
+	t.Run("a session needs approval where the target says so", func(t *testing.T) {
+		s := newSidecar(t, allowAll(), func(p *policy.Policy) {
+			p.Targets[0].Access = &policy.Access{Approval: &policy.Approval{Required: 1, WaitSeconds: 60}, MaxDurationSeconds: 1}
+		})
+		got := make(chan error, 1)
+		var conn *pgconn.PgConn
+		go func() {
+			var err error
+			conn, err = s.tryConnect("", nil)
+			got <- err
+		}()
+		if ask := s.desk.next(t, 1); ask.Verdict.Rule != "access" || !strings.Contains(ask.Text, `"app"`) {
+			t.Fatalf("asked %+v", ask)
+		}
+		s.desk.decide(1, "Approved", "")
+		if err := <-got; err != nil {
+			t.Fatal(err)
+		}
+		rows(t, conn, "SELECT 1")
+		time.Sleep(1200 * time.Millisecond)
+		_, err := query(conn, "SELECT 1")
+		wantError(t, err, "57P01", "access was granted")
+	})
+}
+
+func TestRecordingFailures(t *testing.T) {
+	t.Run("a statement that cannot be recorded does not run", func(t *testing.T) {
+		s := newSidecar(t, allowAll())
+		conn := s.connect(t, "")
+		s.log.mu.Lock()
+		s.log.fail = errors.New("the spool is full")
+		s.log.mu.Unlock()
+		_, err := query(conn, "SELECT 1")
+		wantError(t, err, "58000", "the spool is full")
+		s.log.mu.Lock()
+		s.log.fail = nil
+		s.log.mu.Unlock()
+		rows(t, conn, "SELECT 1")
+	})
+	t.Run("Acknowledged: writes wait for the operator, reads do not", func(t *testing.T) {
+		s := newSidecar(t, allowAll(), func(p *policy.Policy) { p.Recording.Durability = policy.Acknowledged })
+		conn := s.connect(t, "")
+		s.log.mu.Lock()
+		s.log.failing = errors.New("the operator does not acknowledge")
+		s.log.mu.Unlock()
+		rows(t, conn, "SELECT 1")
+		_, err := query(conn, "INSERT INTO scratch VALUES (40, 'x')")
+		wantError(t, err, "58000", "does not acknowledge")
+		k := talk(t, s.connect(t, ""))
+		k.send(parse("", "INSERT INTO scratch VALUES (41, 'x')"), bind("", ""), execute("", 0), sync_)
+		if got := k.until("Z", 1); got != "1 2 E(58000) Z(I)" {
+			t.Fatal(got)
+		}
+		if got := direct(t, "SELECT count(*) FROM scratch WHERE id IN (40, 41)"); got[0][0] != "0" {
+			t.Fatal("it ran")
+		}
+	})
+}
