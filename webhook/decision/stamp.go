@@ -41,10 +41,12 @@ func (s *Stamper) Handle(_ context.Context, req admission.Request) admission.Res
 	if err := s.Decoder.Decode(req, &request); err != nil {
 		return admission.Errored(http.StatusBadRequest, fmt.Errorf("reading the approval request: %w", err))
 	}
-	if request.Spec.Decision == nil {
+	d := request.Spec.Decision
+	if d == nil || d.Verdict != v1alpha1.VerdictApprove && d.Verdict != v1alpha1.VerdictDeny {
+		// The schema refuses another verdict where the approver wrote it.
 		return admission.Allowed("")
 	}
-	entry := Entry(*request.Spec.Decision, req.UserInfo, s.Now())
+	entry := Entry(*d, req.UserInfo, s.Now())
 	if entry.MAC = decisions.Sign(s.Key(), &request, entry); entry.MAC == "" {
 		return admission.Errored(http.StatusInternalServerError, errors.New("stamping the decision: the operator has no key yet; try again"))
 	}
