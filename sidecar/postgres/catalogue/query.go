@@ -17,7 +17,7 @@ SELECT c.oid, n.nspname, c.relname, c.relkind,
     THEN pg_catalog.pg_get_viewdef(c.oid) END
   FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
   WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S', 'c') AND n.nspname <> 'pg_toast';
-SELECT a.attrelid, a.attnum, a.attname
+SELECT a.attrelid, a.attnum, a.attname, a.attgenerated <> ''
   FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_class c ON c.oid = a.attrelid
   WHERE a.attnum > 0 AND NOT a.attisdropped AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S', 'c')
   ORDER BY a.attrelid, a.attnum;
@@ -47,7 +47,7 @@ func (b *Builder) Row(i int, values [][]byte) error {
 		return nil
 	case i == 1 && len(values) == 5:
 		return b.relation(values)
-	case i == 2 && len(values) == 3:
+	case i == 2 && len(values) == 4:
 		return b.column(values)
 	case i == 3 && len(values) == 2:
 		return b.inherit(values)
@@ -84,6 +84,12 @@ func (b *Builder) column(values [][]byte) error {
 	if r := b.c.byOID[uint32(oid)]; r != nil {
 		r.attnums = append(r.attnums, int16(attnum))
 		r.relation.Columns = append(r.relation.Columns, string(values[2]))
+		if string(values[3]) == "t" {
+			if r.relation.Generated == nil {
+				r.relation.Generated = make(map[string]bool)
+			}
+			r.relation.Generated[string(values[2])] = true
+		}
 	}
 	return nil
 }

@@ -49,7 +49,7 @@ func (c *Core) take(p []byte) int {
 			break
 		}
 		at += n
-		c.refreshed = false
+		c.refreshed = 0
 	}
 	return at
 }

@@ -97,7 +97,8 @@ type Core struct {
 	touched   bool // they changed inside the open transaction
 	reporting bool // the server reports search_path by itself (PostgreSQL 18)
 	altering  bool // this session's statements may be changing the catalogue
-	refreshed bool // the message at the front has seen a refresh
+	// refreshed counts the refreshes that the message at the front has seen: a new path may need the catalogue.
+	refreshed int
 }
 
 // segment is a run of extended-query messages up to their Sync, on the agent's side.

@@ -34,7 +34,10 @@ const (
 // fresh brings what is known of the session up to date, where something may have changed it and nothing is under
 // way. It is false while that takes; what cannot be known now is left to unsure.
 func (c *Core) fresh() bool {
-	if c.segment.open || c.pending != nil || c.refreshed || c.tx == txFailed && c.queue.len() == 0 {
+	if c.refreshed > 0 && !c.drained() {
+		return false
+	}
+	if c.segment.open || c.pending != nil || c.refreshed > 1 || c.tx == txFailed && c.queue.len() == 0 {
 		return true
 	}
 	reload := false
@@ -65,7 +68,7 @@ func (c *Core) fresh() bool {
 		return true
 	}
 	c.wait = WaitServer
-	c.refreshed = true
+	c.refreshed++
 	return false
 }
 
