@@ -136,18 +136,22 @@ func (d *Display) control(b *strings.Builder, r rune) {
 
 // showsControl tells whether a control sequence only moves, erases, scrolls or colours.
 func showsControl(parameters string, final byte) bool {
-	private := strings.ContainsAny(parameters, "<=>?")
-	intermediate := strings.ContainsAny(parameters, " !\"#$%&'()*+,-./")
 	switch {
 	case final == 'h' || final == 'l':
 		return showsMode(parameters)
-	case intermediate:
-		return final == 'q' && strings.HasSuffix(parameters, " ") // the cursor's shape
-	case private:
-		return (final == 'J' || final == 'K') && strings.HasPrefix(parameters, "?")
+	case numbers(parameters):
+		return strings.IndexByte("@ABCDEFGHIJKLMPSTXZ`abdefgmrsu", final) >= 0
+	case final == 'q': // the cursor's shape
+		before, ok := strings.CutSuffix(parameters, " ")
+		return ok && numbers(before)
+	case final == 'J' || final == 'K': // selective erasure
+		behind, ok := strings.CutPrefix(parameters, "?")
+		return ok && numbers(behind)
 	}
-	return strings.IndexByte("@ABCDEFGHIJKLMPSTXZ`abdefgmrsu", final) >= 0
+	return false
 }
+
+func numbers(s string) bool { return strings.Trim(s, "0123456789:;") == "" }
 
 // showsMode: insert mode; cursor keys, autowrap, cursor blinking and visibility, alternate screen.
 func showsMode(parameters string) bool {

@@ -107,6 +107,18 @@ var plain = func() (t [256]bool) {
 	return t
 }()
 
+// allPlain tells whether all of eight bytes are plain, all at once: none below 0x20 or from 0x7F on, no quote, no
+// backslash. A byte that is zero in x has its high bit set in (x-ones) &^ x.
+func allPlain(s string) bool {
+	const ones, highs = 0x0101010101010101, 0x8080808080808080
+	_ = s[7]
+	x := uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 |
+		uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56
+	quote, backslash, del := x^ones*'"', x^ones*'\\', x^ones*0x7F
+	special := x | (x-ones*' ')&^x | (quote-ones)&^quote | (backslash-ones)&^backslash | (del-ones)&^del
+	return special&highs == 0
+}
+
 const hexDigits = "0123456789abcdef"
 
 // appendQuoted appends s as a JSON string. Invalid UTF-8 becomes \xNN in the text.
@@ -114,6 +126,12 @@ func appendQuoted(b []byte, s string) []byte {
 	b = append(b, '"')
 	from := 0
 	for i := 0; i < len(s); {
+		for len(s)-i >= 8 && allPlain(s[i:i+8]) {
+			i += 8
+		}
+		if i == len(s) {
+			break
+		}
 		c := s[i]
 		if plain[c] {
 			i++

@@ -135,3 +135,15 @@ func TestAnEventThatIsTooLongIsCut(t *testing.T) {
 		t.Errorf("%d bytes of text are left", len(got.Text))
 	}
 }
+
+func TestEightBytesArePlainWhenEachIs(t *testing.T) {
+	for at := range 8 {
+		for c := range 256 {
+			b := []byte("a~ b!z0[")
+			b[at] = byte(c)
+			if got := allPlain(string(b)); got != plain[c] {
+				t.Errorf("byte %#x at %d: got %v", c, at, got)
+			}
+		}
+	}
+}
