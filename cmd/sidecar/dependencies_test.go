@@ -13,6 +13,7 @@ var banned = map[string]string{
 	"k8s.io/api":             "it comes with client-go's weight; the sidecar reads policies as sidecar/policy has them",
 	"k8s.io/apimachinery":    "it registers schemes at start-up; nothing in the sidecar is a Kubernetes object",
 	"k8s.io/apiserver":       "it is the operator's",
+	"k8s.io/":                "whatever else of Kubernetes' libraries: the sidecar speaks to the operator alone",
 	"sigs.k8s.io/":           "controller-runtime and its kind are the operator's",
 	"gocloud.dev":            "the bucket is the operator's; a sidecar must not be able to hold its credentials",
 	"github.com/onsi":        "a test library",

@@ -32,14 +32,16 @@ func readPod() (pod, error) {
 			return p, fmt.Errorf("%s is not set: the sidecar is started by a pod that the operator's webhook wrote", name)
 		}
 	}
-	for text := range strings.SplitSeq(os.Getenv(layout.EnvPodIPs), ",") {
-		address, err := netip.ParseAddr(strings.TrimSpace(text))
-		if err != nil {
-			return p, fmt.Errorf("%s: %w", layout.EnvPodIPs, err)
-		}
-		p.addresses = append(p.addresses, address.Unmap())
+	uid, err := sidecarUID()
+	if err != nil {
+		return p, err
 	}
-	var err error
+	if os.Getuid() != int(uid) {
+		return p, fmt.Errorf("running as uid %d, but the pod's rules let only uid %d out (%s)", os.Getuid(), uid, layout.EnvUID)
+	}
+	if p.addresses, err = podAddresses(); err != nil {
+		return p, err
+	}
 	if p.spoolBytes, err = strconv.ParseInt(os.Getenv(layout.EnvSpoolBytes), 10, 64); err != nil {
 		return p, fmt.Errorf("%s: %w", layout.EnvSpoolBytes, err)
 	}
@@ -47,4 +49,25 @@ func readPod() (pod, error) {
 		p.kube = layout.KubePath
 	}
 	return p, nil
+}
+
+// sidecarUID is the only uid whose traffic is not redirected.
+func sidecarUID() (uint32, error) {
+	uid, err := strconv.ParseUint(os.Getenv(layout.EnvUID), 10, 32)
+	if err != nil {
+		return 0, fmt.Errorf("%s is the sidecar's uid: %w", layout.EnvUID, err)
+	}
+	return uint32(uid), nil
+}
+
+func podAddresses() ([]netip.Addr, error) {
+	var out []netip.Addr
+	for text := range strings.SplitSeq(os.Getenv(layout.EnvPodIPs), ",") {
+		address, err := netip.ParseAddr(strings.TrimSpace(text))
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", layout.EnvPodIPs, err)
+		}
+		out = append(out, address.Unmap())
+	}
+	return out, nil
 }

@@ -3,8 +3,9 @@ package main
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"os"
-	"strconv"
+	"slices"
 
 	"github.com/go-logr/logr"
 
@@ -18,15 +19,24 @@ const resolvConf = "/etc/resolv.conf"
 
 // redirectPod notes the nameservers, puts the rules in force and proves them. With dryRun it only prints them.
 func redirectPod(ctx context.Context, log logr.Logger, dryRun bool) error {
-	uid, err := strconv.ParseUint(os.Getenv(layout.EnvUID), 10, 32)
+	uid, err := sidecarUID()
 	if err != nil {
-		return fmt.Errorf("%s is the sidecar's uid: %w", layout.EnvUID, err)
+		return err
 	}
 	settings, err := noted(dryRun)
 	if err != nil {
 		return fmt.Errorf("noting the nameservers: %w", err)
 	}
-	table, err := redirect.New(redirect.Config{UID: uint32(uid), Nameservers: settings.Nameservers})
+	if !dryRun {
+		own, err := podAddresses()
+		if err != nil {
+			return err
+		}
+		if err := outside(settings.Nameservers, own); err != nil {
+			return err
+		}
+	}
+	table, err := redirect.New(redirect.Config{UID: uid, Nameservers: settings.Nameservers})
 	if err != nil {
 		return err
 	}
@@ -42,6 +52,16 @@ func redirectPod(ctx context.Context, log logr.Logger, dryRun bool) error {
 		return fmt.Errorf("the rules are there and do not hold: %w", err)
 	}
 	log.Info("The pod's traffic goes through the sidecar", "uid", uid, "proved", families)
+	return nil
+}
+
+// outside refuses a nameserver that runs in the pod: agents would say where names point.
+func outside(nameservers, own []netip.Addr) error {
+	for _, a := range nameservers {
+		if slices.Contains(own, a) {
+			return fmt.Errorf("nameserver %s is the pod's own address; set dnsConfig.nameservers to the cluster's DNS", a)
+		}
+	}
 	return nil
 }
 

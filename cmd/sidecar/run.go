@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"net"
 	"net/netip"
 	"path/filepath"
 	"time"
@@ -30,12 +31,15 @@ const (
 	farewell = 20 * time.Second
 )
 
-// loopback is where the rules redirect to; nothing outside the pod reaches it.
+// loopback is where the rules redirect to; nothing outside the pod reaches it. A node without IPv6 has no ::1, and
+// then nothing is redirected there.
 func loopback(port uint16) []netip.AddrPort {
-	return []netip.AddrPort{
-		netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), port),
-		netip.AddrPortFrom(netip.IPv6Loopback(), port),
+	out := []netip.AddrPort{netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), port)}
+	if probe, err := net.ListenPacket("udp6", "[::1]:0"); err == nil {
+		probe.Close()
+		out = append(out, netip.AddrPortFrom(netip.IPv6Loopback(), port))
 	}
+	return out
 }
 
 // run proxies until ctx ends, then sends what is recorded.
@@ -58,7 +62,7 @@ func run(ctx context.Context, log logr.Logger) error {
 	}
 	nameservers := dns.NewClient(settings)
 	broker, err := control.New(control.Options{
-		Address: pod.broker, RootPEM: []byte(pod.brokerCA), TokenFile: filepath.Join(layout.IdentityPath, "token"),
+		Address: pod.broker, RootPEM: []byte(pod.brokerCA), TokenFile: filepath.Join(layout.IdentityPath, layout.TokenFile),
 		Dial: proxy.Dialer(nameservers), Version: version, Log: log.WithName("control"),
 	})
 	if err != nil {

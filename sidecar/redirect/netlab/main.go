@@ -11,16 +11,16 @@ import (
 	"testing"
 )
 
-const (
-	marker = "CHAPERONE_NETLAB"
-	role   = "CHAPERONE_NETLAB_ROLE"
-)
+const marker = "CHAPERONE_NETLAB"
 
-// Main runs the package's tests in a network namespace of their own: it is what TestMain calls. The test binary
+// Role is the variable that names what a process of Start does.
+const Role = "CHAPERONE_NETLAB_ROLE"
+
+// Main runs the package's tests in a network namespace (and a mount namespace) of their own: it is what TestMain calls. The test binary
 // starts itself again in the new namespace, so that every thread of it is inside. Roles are what a process of Start
 // does instead of testing.
 func Main(m *testing.M, roles map[string]func() error) {
-	if name := os.Getenv(role); name != "" {
+	if name := os.Getenv(Role); name != "" {
 		if err := roles[name](); err != nil {
 			fmt.Fprintln(os.Stderr, name+":", err)
 			os.Exit(1)
@@ -28,8 +28,13 @@ func Main(m *testing.M, roles map[string]func() error) {
 		os.Exit(0)
 	}
 	if os.Getenv(marker) != "" {
-		if err := perform([]step{up("lo")}); err != nil {
-			fmt.Fprintln(os.Stderr, "setting up the pod's loopback interface:", err)
+		err := perform([]step{up("lo")})
+		if err == nil {
+			// Mounts that tests make are theirs alone.
+			err = syscall.Mount("", "/", "", syscall.MS_REC|syscall.MS_PRIVATE, "")
+		}
+		if err != nil {
+			fmt.Fprintln(os.Stderr, "setting up the pod's namespaces:", err)
 			os.Exit(1)
 		}
 		os.Exit(m.Run())
@@ -41,7 +46,7 @@ func Main(m *testing.M, roles map[string]func() error) {
 	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
 	cmd.Env = append(os.Environ(), marker+"=1")
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
-	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET, Pdeathsig: syscall.SIGKILL}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET | syscall.CLONE_NEWNS, Pdeathsig: syscall.SIGKILL}
 	err := cmd.Run()
 	var exit *exec.ExitError
 	switch {
@@ -59,7 +64,7 @@ func Main(m *testing.M, roles map[string]func() error) {
 func Start(t testing.TB, uid uint32, name string, prepare func(*exec.Cmd)) *exec.Cmd {
 	t.Helper()
 	cmd := exec.Command("/proc/self/exe")
-	cmd.Env = append(os.Environ(), role+"="+name)
+	cmd.Env = append(os.Environ(), Role+"="+name)
 	cmd.Stderr = os.Stderr
 	if prepare != nil {
 		prepare(cmd)
