@@ -40,6 +40,12 @@ func LiveGuard(live client.Reader, key []byte) func(context.Context, *corev1.Pod
 		case refusal != nil:
 			return refusal
 		}
+		if container, uid := Impostor(pod); container != "" {
+			return &guard.Refusal{
+				Pod: pod.Namespace + "/" + pod.Name, Reason: "sidecar-uid",
+				Message: fmt.Sprintf("container %s runs as uid %d, which is the sidecar's own", container, uid),
+			}
+		}
 		return nil
 	}
 }

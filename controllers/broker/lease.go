@@ -6,6 +6,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"google.golang.org/grpc/codes"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/chaperone-dev/chaperone/api/v1alpha1"
 	"github.com/chaperone-dev/chaperone/controllers/reference"
+	"github.com/chaperone-dev/chaperone/controllers/snapshot"
 	"github.com/chaperone-dev/chaperone/sidecar/control/controlpb"
 )
 
@@ -101,6 +103,17 @@ func secretOf(t *v1alpha1.Target) string {
 		return t.SSH.Credentials.SecretRef.Name
 	}
 	return ""
+}
+
+// CheckCredential says what is wrong with the Secret of a reference, without looking at its values.
+func CheckCredential(ref snapshot.Reference, s *corev1.Secret) error {
+	if !strings.Contains(string(ref.Field), ".postgres.") && !strings.HasSuffix(string(ref.Field), ".ssh.credentials.secretRef") {
+		return nil
+	}
+	if _, err := credential(s); err != nil {
+		return fmt.Errorf("secret %s/%s %w", s.Namespace, s.Name, err)
+	}
+	return nil
 }
 
 // credential reads a Secret by its type. The error says what is wrong with it and goes on after its name.

@@ -176,6 +176,10 @@ func (b *Broker) note(ctx context.Context, r *recording, ended bool) {
 		if r.entry.End == nil {
 			r.entry.End = &now
 		}
+		there := &v1alpha1.SessionRecording{}
+		if err := b.Live.Get(ctx, r.key, there); err == nil {
+			r.entry.LegalHold = there.Spec.LegalHold
+		}
 		if err := b.Archive.PutEntry(ctx, &r.entry); err != nil {
 			b.Log.Error(err, "bringing the index up to date", "recording", r.key)
 		}
