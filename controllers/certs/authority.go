@@ -24,6 +24,8 @@ const checkEvery = 10 * time.Minute
 // ErrNotReady says that no certificate has been made yet.
 var ErrNotReady = errors.New("the serving certificate is not ready")
 
+// +kubebuilder:rbac:groups="",resources=secrets,namespace=chaperone-system,verbs=get;create;update
+
 // Authority is a Source whose root is a Secret that the operator makes itself.
 type Authority struct {
 	// Client reads and writes the Secret; it must not cache.

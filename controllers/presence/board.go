@@ -36,6 +36,8 @@ const (
 	maxUnpacked = 64 << 20
 )
 
+// +kubebuilder:rbac:groups="",resources=configmaps,namespace=chaperone-system,verbs=get;list;create;update;delete
+
 // Board joins the registries of all replicas.
 type Board struct {
 	Registry *Registry

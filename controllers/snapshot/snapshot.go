@@ -6,6 +6,7 @@ package snapshot
 import (
 	"github.com/chaperone-dev/chaperone/api/v1alpha1"
 	"github.com/chaperone-dev/chaperone/sidecar/policy"
+	_ "github.com/chaperone-dev/chaperone/sidecar/policy/cel" // so that a mistake in a rule's when is found here
 )
 
 // Resolver reads the public material that a policy refers to (roots, known hosts). Its errors go into the policy's

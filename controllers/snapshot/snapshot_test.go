@@ -167,6 +167,10 @@ func TestPolicyNamesTheFieldThatIsWrong(t *testing.T) {
 			replace: [2]string{`card_number"]`, "card_number\"]\n        pattern: \"(\""},
 			want:    "spec.targets[0].postgres.masking[0].pattern: error parsing regexp",
 		},
+		"a condition that is no CEL": {
+			replace: [2]string{"name: reads", "name: reads\n        when: command.tabels.size() > 1"},
+			want:    `spec: target "billing": rule "reads": when:`,
+		},
 		"a mistake that only the sidecar's compiler knows": {
 			replace: [2]string{"name: reads", "name: no-schema-change"},
 			want:    `spec: target "billing": rule "no-schema-change": name: used by another rule of the target`,
