@@ -12,6 +12,7 @@ var _ sql.Catalogue = (*Catalogue)(nil)
 type Catalogue struct {
 	byName map[sql.RelationName]*relation
 	byOID  map[uint32]*relation
+	base   *Catalogue // asked where this one does not know
 }
 
 type relation struct {
@@ -22,17 +23,22 @@ type relation struct {
 
 // Relation implements sql.Catalogue.
 func (c *Catalogue) Relation(schema, name string) (sql.Relation, bool) {
-	r, ok := c.byName[sql.RelationName{Schema: schema, Name: name}]
-	if !ok {
-		return sql.Relation{}, false
+	if r, ok := c.byName[sql.RelationName{Schema: schema, Name: name}]; ok {
+		return r.relation, true
 	}
-	return r.relation, true
+	if c.base != nil {
+		return c.base.Relation(schema, name)
+	}
+	return sql.Relation{}, false
 }
 
 // Column names the column that a RowDescription gives as a result column's origin. A whole-row reference or a
 // system column has a name but no column; what is not known is false.
 func (c *Catalogue) Column(oid uint32, attnum int16) (schema, table, column string, ok bool) {
 	r, ok := c.byOID[oid]
+	if !ok && c.base != nil {
+		return c.base.Column(oid, attnum)
+	}
 	if !ok {
 		return "", "", "", false
 	}
@@ -44,5 +50,17 @@ func (c *Catalogue) Column(oid uint32, attnum int16) (schema, table, column stri
 	return r.name.Schema, r.name.Name, "", attnum < 0
 }
 
-// Len is the number of relations known.
-func (c *Catalogue) Len() int { return len(c.byName) }
+// Over returns what c knows on top of what base does: a session's own temporary relations on top of those that
+// all sessions share.
+func (c *Catalogue) Over(base *Catalogue) *Catalogue {
+	return &Catalogue{byName: c.byName, byOID: c.byOID, base: base}
+}
+
+// Names are the names of the relations that c itself knows.
+func (c *Catalogue) Names() map[string]bool {
+	names := make(map[string]bool, len(c.byName))
+	for n := range c.byName {
+		names[n.Name] = true
+	}
+	return names
+}

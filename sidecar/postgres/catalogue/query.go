@@ -23,7 +23,20 @@ SELECT a.attrelid, a.attnum, a.attname, a.attgenerated <> ''
   ORDER BY a.attrelid, a.attnum;
 SELECT inhrelid, inhparent FROM pg_catalog.pg_inherits`
 
-// Results is the number of results that Query gives.
+// TemporaryQuery reads the session's own temporary relations, in as many results as Query gives, under the name
+// that statements know their schema by. Where a view's columns come from is left unknown: to have it written out
+// would need another search_path, and this query may run inside an agent's transaction.
+const TemporaryQuery = `SELECT 1;
+SELECT oid, 'pg_temp', relname, relkind, NULL
+  FROM pg_catalog.pg_class WHERE relnamespace = pg_catalog.pg_my_temp_schema() AND relkind IN ('r', 'p', 'v', 'S');
+SELECT a.attrelid, a.attnum, a.attname, a.attgenerated <> ''
+  FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_class c ON c.oid = a.attrelid
+  WHERE a.attnum > 0 AND NOT a.attisdropped AND c.relnamespace = pg_catalog.pg_my_temp_schema() AND c.relkind IN ('r', 'p', 'v', 'S')
+  ORDER BY a.attrelid, a.attnum;
+SELECT inhrelid, inhparent FROM pg_catalog.pg_inherits i JOIN pg_catalog.pg_class c ON c.oid = i.inhrelid
+  WHERE c.relnamespace = pg_catalog.pg_my_temp_schema()`
+
+// Results is the number of results that Query and TemporaryQuery give.
 const Results = 4
 
 // Builder makes a Catalogue from Query's rows, in the text format.

@@ -13,3 +13,5 @@ CREATE VIEW customer_cards AS SELECT id AS who, card_number AS what FROM custome
 CREATE VIEW customer_names AS SELECT id, name FROM customers;
 CREATE FUNCTION card_of(int) RETURNS text LANGUAGE sql STABLE AS 'SELECT card_number FROM public.customers WHERE id = $1';
 CREATE TABLE scratch (id int, body text);
+CREATE FUNCTION shout(text) RETURNS void LANGUAGE plpgsql AS $$ BEGIN RAISE NOTICE '%', $1; END $$;
+CREATE VIEW shifting AS SELECT name AS c FROM customers WHERE id = 1;

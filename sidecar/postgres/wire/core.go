@@ -90,12 +90,16 @@ type Core struct {
 	verdicts  map[string]*judged
 	nameWork  int // forwarded statements that have yet to change names by SQL
 	state     sql.State
-	version   uint64 // of state
+	version   uint64 // of state and temps
 	path      string // canonical search_path; initial at connect
 	initial   string
 	stale     bool // the search path or role may have changed
 	touched   bool // they changed inside the open transaction
 	reporting bool // the server reports search_path by itself (PostgreSQL 18)
+	// temps are the session's temporary relations, nil while they are not known; layered is temps over under.
+	temps, layered, under *catalogue.Catalogue
+
+	tempStale bool // temps has to be read
 	altering  bool // this session's statements may be changing the catalogue
 	// refreshed counts the refreshes that the message at the front has seen: a new path may need the catalogue.
 	refreshed int

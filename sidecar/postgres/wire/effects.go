@@ -21,6 +21,9 @@ func (c *Core) forwarded(o *owed) {
 		c.cfg.Catalogue.Begin()
 		c.altering = true
 	}
+	if j.temporary || (j.catalogue || j.ends) && len(c.state.Temporary) > 0 {
+		c.tempsChange()
+	}
 	if j.copyIn {
 		c.copyIn = copyExpected
 	}
@@ -43,6 +46,13 @@ func (c *Core) temporary(name string) {
 	}
 	grown[name] = true
 	c.state.Temporary = grown
+	c.version++
+}
+
+// tempsChange forgets the session's temporary relations until they are read again.
+func (c *Core) tempsChange() {
+	c.tempStale = true
+	c.temps, c.layered, c.under = nil, nil, nil
 	c.version++
 }
 

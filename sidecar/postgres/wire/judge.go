@@ -43,6 +43,7 @@ type effects struct {
 	uses      bool // runs a statement or a cursor by its name
 	tracked   bool // may change search_path or role
 	catalogue bool // may change relations or views
+	temporary bool // makes temporary relations
 	copyIn    bool // takes data from the agent
 	reads     bool // does nothing but read
 	touches   bool // names a table that has a protected column
@@ -180,7 +181,10 @@ func (j *judged) note(p *part) {
 	if p.Setting != nil && (p.Setting.Name == "" || p.Setting.Class == sql.SettingTracked) {
 		j.tracked = true
 	}
-	if p.ChangesCatalogue {
+	switch {
+	case p.CreatesTemporary != "": // nobody else's concern
+		j.temporary = true
+	case p.ChangesCatalogue:
 		j.catalogue = true
 	}
 	for i := range p.Commands {
@@ -252,7 +256,7 @@ func (j *judged) shifting(unsettled bool) bool {
 		p := &j.parts[i]
 		one := judged{rules: j.rules}
 		one.note(p)
-		if one.tracked || one.catalogue || unsettled && one.ends {
+		if one.tracked || one.catalogue || one.temporary || unsettled && one.ends {
 			return true
 		}
 	}
@@ -266,7 +270,13 @@ func (c *Core) catalogue() (*catalogue.Catalogue, uint64) {
 		return nil, 0
 	}
 	cat, epoch, _ := shared.Current()
-	return cat, epoch
+	if cat == nil || c.temps == nil {
+		return cat, epoch
+	}
+	if c.layered == nil || c.under != cat {
+		c.layered, c.under = c.temps.Over(cat), cat
+	}
+	return c.layered, epoch
 }
 
 // shared is the database's catalogue, where it is needed: to trace columns that are protected by name, or to know

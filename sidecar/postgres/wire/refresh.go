@@ -29,6 +29,7 @@ const (
 	refreshPath      = 'p'
 	refreshOpenPath  = 'o'
 	refreshCatalogue = 'c'
+	refreshTemporary = 't'
 )
 
 // fresh brings what is known of the session up to date, where something may have changed it and nothing is under
@@ -40,31 +41,36 @@ func (c *Core) fresh() bool {
 	if c.segment.open || c.pending != nil || c.refreshed > 1 || c.tx == txFailed && c.queue.len() == 0 {
 		return true
 	}
-	reload := false
+	reload, temps := false, false
 	var epoch uint64
 	if shared := c.shared(); shared != nil {
 		_, epoch, reload = shared.Current()
+		temps = c.tempStale
 	}
-	if !c.stale && !reload {
+	if !c.stale && !reload && !temps {
 		return true
 	}
 	if !c.drained() {
 		return false
 	}
-	switch c.tx {
-	case txIdle:
-		if c.stale {
-			c.look(PathQuery, &refresh{kind: refreshPath})
-		}
-		if reload {
-			c.look(catalogue.Query, &refresh{kind: refreshCatalogue, builder: catalogue.NewBuilder(), epoch: epoch})
-		}
-	case txOpen:
-		if !c.stale {
-			return true
-		}
-		c.look(openPathQuery, &refresh{kind: refreshOpenPath})
-	default:
+	if c.tx == txFailed {
+		return true
+	}
+	path := &refresh{kind: refreshPath}
+	query := PathQuery
+	if c.tx == txOpen {
+		path.kind, query = refreshOpenPath, openPathQuery
+	}
+	if c.stale {
+		c.look(query, path)
+	}
+	if reload && c.tx == txIdle { // its search_path ends with its transaction, which has to be its own
+		c.look(catalogue.Query, &refresh{kind: refreshCatalogue, builder: catalogue.NewBuilder(), epoch: epoch})
+	}
+	if temps {
+		c.look(catalogue.TemporaryQuery, &refresh{kind: refreshTemporary, builder: catalogue.NewBuilder()})
+	}
+	if c.queue.len() == 0 {
 		return true
 	}
 	c.wait = WaitServer
@@ -131,6 +137,14 @@ func (c *Core) refreshEnded(r *refresh) {
 	if r.kind == refreshCatalogue {
 		if shared := c.shared(); shared != nil && !r.failed && r.result == catalogue.Results {
 			shared.Set(r.builder.Build(), r.epoch)
+		}
+		return
+	}
+	if r.kind == refreshTemporary {
+		if c.tempStale = r.failed || r.result != catalogue.Results; !c.tempStale {
+			c.temps = r.builder.Build()
+			c.state.Temporary = c.temps.Names()
+			c.version++
 		}
 		return
 	}
