@@ -72,7 +72,7 @@ clean: ## Remove what was built, except the local cluster's files (make cluster-
 generate: bin/controller-gen ## Write everything that is generated: deep copies, definitions, RBAC, webhooks, chart, gRPC.
 	$(BIN)/controller-gen object paths=./api/...
 	$(BIN)/controller-gen crd paths=./api/... output:crd:dir=config/crd/bases
-	$(BIN)/controller-gen rbac:roleName=chaperone-operator webhook 'paths={./controllers/...,./webhook/...}' \
+	$(BIN)/controller-gen rbac:roleName=chaperone-operator webhook 'paths={./controllers/...,./webhook/...,./cmd/operator}' \
 		output:rbac:dir=config/rbac output:webhook:dir=config/webhook
 	$(GO) run -tags $(TAGS) ./hack/generate
 	$(GO) -C hack/protogen run .
