@@ -34,12 +34,12 @@ import (
 	"github.com/chaperone-dev/chaperone/webhook"
 )
 
+// +kubebuilder:rbac:groups=coordination.k8s.io,resources=leases,namespace=chaperone-system,verbs=get;list;watch;create;update;patch;delete
+
 // leaderLease is the name of the Lease by which replicas agree on a leader.
 const leaderLease = "chaperone-operator"
 
 // run starts everything and returns when ctx ends or a part fails.
-//
-// +kubebuilder:rbac:groups=coordination.k8s.io,resources=leases,namespace=chaperone-system,verbs=get;list;watch;create;update;patch;delete
 func run(ctx context.Context, f *flags) error {
 	log, err := newLog(f.logLevel)
 	if err != nil {

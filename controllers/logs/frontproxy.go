@@ -16,9 +16,8 @@ import (
 // headers without the certificate are no identity here.
 //
 // The certificate's CA and the names of the headers are in a ConfigMap that every API server publishes; they are
-// watched, because both may change under a running operator.
-//
-// +kubebuilder:rbac:groups="",resources=configmaps,namespace=kube-system,resourceNames=extension-apiserver-authentication,verbs=get;list;watch
+// watched, because both may change under a running operator. Kubernetes' own Role
+// extension-apiserver-authentication-reader allows it (config/rbac/operator.yaml).
 type frontProxy struct {
 	authenticator.Request
 	ca      *dynamiccertificates.ConfigMapCAController
