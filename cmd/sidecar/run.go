@@ -29,6 +29,8 @@ const (
 	// farewell is how long the sidecar tries to send what is recorded when the pod ends. The kubelet gives native
 	// sidecars at least two seconds (KEP-753), and more where the pod has more left.
 	farewell = 20 * time.Second
+	// settled is how long after it is ready the sidecar has done what it does only once.
+	settled = 5 * time.Second
 )
 
 // loopback is where the rules redirect to; nothing outside the pod reaches it. A node without IPv6 has no ::1, and
@@ -143,6 +145,11 @@ func serve(ctx context.Context, log logr.Logger, p *proxy.Proxy, resolving *dns.
 			}
 		}
 		log.Info("The sidecar is ready")
+		time.AfterFunc(settled, func() {
+			if err := forgetText(); err != nil {
+				log.Info("The sidecar takes more memory than it needs", "error", err.Error())
+			}
+		})
 		return sayReady(ctx)
 	})
 	return group.Wait()
