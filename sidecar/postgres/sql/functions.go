@@ -102,9 +102,12 @@ lo_create lo_creat lo_unlink lo_close lo_open lo_lseek lo_lseek64 lo_tell lo_tel
 lo_put lowrite lo_from_bytea
 `)
 
+// readingFunctions change nothing, but return what somebody stored.
+var readingFunctions = words(`lo_get loread`)
+
 // onlyReads reports whether a call of the function changes nothing. An unknown function may do anything.
 func onlyReads(name string) bool {
-	return pureFunctions[name] || harmlessFunctions[name]
+	return pureFunctions[name] || harmlessFunctions[name] || readingFunctions[name]
 }
 
 // returnsClear reports whether a function's result holds nothing but what its arguments do.

@@ -14,21 +14,29 @@ type tree struct {
 	start, end int
 }
 
-// parsing lets one statement at a time through libpg_query's parser: it points the process's standard error at a
-// pipe of its own while it runs, and two at once would restore each other's. Two things follow for the process:
-// what others write to standard error meanwhile is lost, so logs belong elsewhere, and each parse needs four file
-// descriptors, without which libpg_query fails in ways that it does not survive.
-var parsing sync.Mutex
+// largeStatement is the length from which statements are parsed one at a time: each may take some tens of MiB
+// for an instant, and sessions are many. Shorter ones need no turn; the parser keeps its state per thread.
+const largeStatement = 32 << 10
+
+var largeTurn sync.Mutex
+
+// turn waits for a statement's turn and returns what ends it.
+func turn(statement string) (done func()) {
+	if len(statement) < largeStatement {
+		return func() {}
+	}
+	largeTurn.Lock()
+	return largeTurn.Unlock
+}
 
 // grammar is the one place that calls PostgreSQL's parser (version 17's, through libpg_query), so that it can be
 // replaced.
 func grammar(query string) ([]tree, error) {
+	defer turn(query)()
 	if err := boundDepth(query); err != nil {
 		return nil, err
 	}
-	parsing.Lock()
 	result, err := pg_query.Parse(query)
-	parsing.Unlock()
 	if err != nil {
 		var perr *parser.Error
 		if errors.As(err, &perr) {
@@ -49,8 +57,7 @@ func grammar(query string) ([]tree, error) {
 
 // fingerprint is equal for statements that differ only in constants; empty for one that has none.
 func fingerprint(statement string) string {
-	parsing.Lock()
-	defer parsing.Unlock()
+	defer turn(statement)()
 	print, err := pg_query.Fingerprint(statement)
 	if err != nil {
 		return ""

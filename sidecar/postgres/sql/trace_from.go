@@ -45,7 +45,7 @@ func (t *tracer) opaqueRows(m proto.Message, sc *scope) rows {
 			out = worse(out, t.operand(c, sc))
 		}
 	})
-	return rows{rest: out}
+	return rows{rest: computed(out)}
 }
 
 // rangeVar is a CTE, or a relation. The target of a data-modifying statement is never a CTE.

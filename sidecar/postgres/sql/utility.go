@@ -15,8 +15,9 @@ func (r *recogniser) utility(m proto.Message, at place) {
 	at.utility = true
 	switch n := m.(type) {
 	case *pg_query.TransactionStmt:
-		at.b.sql.ReadOnly = true
-		at.b.sql.Control = !strings.Contains(at.b.sql.Command, "PREPARE")
+		// Two-phase commit ends or keeps what others may have prepared.
+		single := !strings.Contains(at.b.sql.Command, "PREPARE")
+		at.b.sql.ReadOnly, at.b.sql.Control = single, single
 	case *pg_query.VariableShowStmt, *pg_query.DiscardStmt, *pg_query.DeallocateStmt, *pg_query.FetchStmt,
 		*pg_query.ClosePortalStmt, *pg_query.UnlistenStmt, *pg_query.ConstraintsSetStmt:
 		at.b.sql.ReadOnly, at.b.sql.Control = true, true
