@@ -1,0 +1,192 @@
+package command
+
+import (
+	"bytes"
+	"crypto/ed25519"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/klauspost/compress/zstd"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/cli-runtime/pkg/genericiooptions"
+
+	"github.com/chaperone-dev/chaperone/api/v1alpha1"
+	"github.com/chaperone-dev/chaperone/sidecar/record"
+)
+
+// apiServer answers what the plugin asks for; that admission stamps and refuses decisions is tested where it is
+// written, against a real API server.
+type apiServer struct {
+	*httptest.Server
+	approvals  []v1alpha1.ApprovalRequest
+	recordings []v1alpha1.SessionRecording
+	logs       map[string][]byte // by namespace/name
+	refuse     *metav1.Status    // of patches
+	patches    []string
+	asked      []string
+}
+
+func newAPIServer(t *testing.T) *apiServer {
+	t.Helper()
+	s := &apiServer{logs: map[string][]byte{}}
+	mux := http.NewServeMux()
+	const objects, logs = "/apis/chaperone.dev/v1alpha1", "/apis/logs.chaperone.dev/v1alpha1"
+	for _, prefix := range [...]string{objects, objects + "/namespaces/{namespace}"} {
+		mux.HandleFunc("GET "+prefix+"/approvalrequests", func(w http.ResponseWriter, r *http.Request) {
+			listPage(w, r, "ApprovalRequestList", s.approvals, func(a v1alpha1.ApprovalRequest) string { return a.Namespace })
+		})
+		mux.HandleFunc("GET "+prefix+"/sessionrecordings", func(w http.ResponseWriter, r *http.Request) {
+			listPage(w, r, "SessionRecordingList", s.recordings, func(a v1alpha1.SessionRecording) string { return a.Namespace })
+		})
+	}
+	request := objects + "/namespaces/{namespace}/approvalrequests/{name}"
+	mux.HandleFunc("GET "+request, func(w http.ResponseWriter, r *http.Request) { s.answer(w, r, nil) })
+	mux.HandleFunc("PATCH "+request, func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			t.Error(err)
+		}
+		s.patches = append(s.patches, r.Header.Get("Content-Type")+" "+string(body))
+		if s.refuse != nil {
+			writeStatus(w, s.refuse)
+			return
+		}
+		s.answer(w, r, body)
+	})
+	mux.HandleFunc("GET "+logs+"/namespaces/{namespace}/sessionrecordings/{name}/log", func(w http.ResponseWriter, r *http.Request) {
+		body, ok := s.logs[r.PathValue("namespace")+"/"+r.PathValue("name")]
+		if !ok || r.URL.Query().Get("format") != "log" {
+			writeStatus(w, &metav1.Status{Status: "Failure", Code: 404, Reason: metav1.StatusReasonNotFound, Message: `sessionrecordings "` + r.PathValue("name") + `" not found`})
+			return
+		}
+		w.Header().Set("Content-Type", record.ContentType)
+		_, _ = w.Write(body)
+	})
+	s.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.asked = append(s.asked, r.URL.RequestURI())
+		mux.ServeHTTP(w, r)
+	}))
+	t.Cleanup(s.Close)
+	return s
+}
+
+func writeJSON(w http.ResponseWriter, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(v)
+}
+
+func writeStatus(w http.ResponseWriter, s *metav1.Status) {
+	s.TypeMeta = metav1.TypeMeta{Kind: "Status", APIVersion: "v1"}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(int(s.Code))
+	_ = json.NewEncoder(w).Encode(s)
+}
+
+// listPage answers with at most two objects at a time, whatever the limit.
+func listPage[T any](w http.ResponseWriter, r *http.Request, kind string, items []T, namespace func(T) string) {
+	items = slices.DeleteFunc(slices.Clone(items), func(i T) bool {
+		return r.PathValue("namespace") != "" && namespace(i) != r.PathValue("namespace")
+	})
+	from := 0
+	_, _ = fmt.Sscan(r.URL.Query().Get("continue"), &from)
+	metadata := map[string]any{"resourceVersion": "1"}
+	to := min(from+2, len(items))
+	if to < len(items) {
+		metadata["continue"] = fmt.Sprint(to)
+	}
+	writeJSON(w, map[string]any{"kind": kind, "apiVersion": "chaperone.dev/v1alpha1", "metadata": metadata, "items": items[from:to]})
+}
+
+// answer returns an approval request, and after a patch with the decision stamped.
+func (s *apiServer) answer(w http.ResponseWriter, r *http.Request, patch []byte) {
+	for _, a := range s.approvals {
+		if a.Namespace != r.PathValue("namespace") || a.Name != r.PathValue("name") {
+			continue
+		}
+		a.TypeMeta = metav1.TypeMeta{Kind: "ApprovalRequest", APIVersion: "chaperone.dev/v1alpha1"}
+		if patch != nil {
+			var p struct {
+				Spec struct{ Decision v1alpha1.Decision }
+			}
+			if err := json.Unmarshal(patch, &p); err != nil {
+				http.Error(w, err.Error(), http.StatusBadRequest)
+				return
+			}
+			a.Spec.Decisions = append(a.Spec.Decisions, v1alpha1.StampedDecision{Verdict: p.Spec.Decision.Verdict, User: "alice"})
+		}
+		writeJSON(w, a)
+		return
+	}
+	writeStatus(w, &metav1.Status{Status: "Failure", Code: 404, Reason: metav1.StatusReasonNotFound, Message: `approvalrequests.chaperone.dev "` + r.PathValue("name") + `" not found`})
+}
+
+// run runs the plugin as the user of a kubeconfig whose context has the namespace agents.
+func (s *apiServer) run(t *testing.T, args ...string) (stdout, stderr string, err error) {
+	t.Helper()
+	kubeconfig := filepath.Join(t.TempDir(), "config")
+	text := "apiVersion: v1\nkind: Config\ncurrent-context: c\nclusters: [{name: c, cluster: {server: '" + s.URL + "'}}]\n" +
+		"users: [{name: u, user: {}}]\ncontexts: [{name: c, context: {cluster: c, user: u, namespace: agents}}]\n"
+	if err := os.WriteFile(kubeconfig, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var out, note bytes.Buffer
+	cmd := New(genericiooptions.IOStreams{In: strings.NewReader(""), Out: &out, ErrOut: &note}, "v1.2.3")
+	cmd.SetArgs(append([]string{"--kubeconfig", kubeconfig}, args...))
+	err = cmd.ExecuteContext(t.Context())
+	return out.String(), note.String(), err
+}
+
+var (
+	operatorKey = ed25519.NewKeyFromSeed(bytes.Repeat([]byte{7}, ed25519.SeedSize))
+	otherKey    = ed25519.NewKeyFromSeed(bytes.Repeat([]byte{8}, ed25519.SeedSize))
+)
+
+// log is the body of the recordings API for events in one chunk, signed by the operator.
+func log(t *testing.T, meta record.Meta, events ...record.Event) []byte {
+	t.Helper()
+	var lines []byte
+	for _, e := range events {
+		line, err := json.Marshal(e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		lines = append(append(lines, line...), '\n')
+	}
+	z, err := zstd.NewWriter(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	payload := z.EncodeAll(lines, nil)
+	sum := record.Sum(0, nil, payload)
+	chunk := &record.Chunk{Hash: sum[:], Payload: payload, Last: events[len(events)-1].Kind == record.KindEnd}
+	var v record.Verifier
+	if err := v.Add(chunk); err != nil {
+		t.Fatal(err)
+	}
+	head := record.SignHead(operatorKey, v.Head(meta.Log))
+	var b bytes.Buffer
+	if err := record.WriteLog(&b, meta, func(yield func(*record.Chunk, error) bool) { yield(chunk, nil) }, &head); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+var sessionMeta = record.Meta{
+	Log: strings.Repeat("ab", 16), Target: "billing", Protocol: "postgres", Start: time.Date(2026, 9, 30, 10, 0, 0, 0, time.UTC),
+	Recording: "rec-1", Namespace: "agents", Pod: "agent-0",
+}
+
+var sessionEvents = []record.Event{
+	{Time: 0, Kind: record.KindConnect, Connection: 1, User: "billing_rw"},
+	{Time: 1, Kind: record.KindCommand, Connection: 1, Command: 1, Text: "DROP TABLE customers", Verdict: "Deny", Rule: "no-schema-change"},
+	{Time: 2, Kind: record.KindEnd},
+}
