@@ -16,7 +16,7 @@ import (
 	"github.com/chaperone-dev/chaperone/api/v1alpha1"
 )
 
-var _ = Describe("deciding an approval request", Ordered, func() {
+var _ = Describe("deciding an approval request", Ordered, ContinueOnFailure, func() {
 	var namespace string
 	var alice, bob, carol client.Client
 	BeforeAll(func(ctx SpecContext) {

@@ -14,7 +14,7 @@ import (
 	"github.com/chaperone-dev/chaperone/sidecar/layout"
 )
 
-var _ = Describe("a token for the broker", Ordered, func() {
+var _ = Describe("a token for the broker", Ordered, ContinueOnFailure, func() {
 	var namespace string
 	var pod *corev1.Pod
 	BeforeAll(func(ctx SpecContext) {

@@ -21,7 +21,7 @@ import (
 	"github.com/chaperone-dev/chaperone/webhook/inject"
 )
 
-var _ = Describe("the guard at creation", Ordered, func() {
+var _ = Describe("the guard at creation", Ordered, ContinueOnFailure, func() {
 	var namespace string
 	BeforeAll(func(ctx SpecContext) {
 		namespace = protectedNamespace(ctx, func(p *v1alpha1.AgentPolicy) {
@@ -102,6 +102,11 @@ var _ = Describe("the guard at creation", Ordered, func() {
 				SecretRef: &corev1.SecretEnvSource{LocalObjectReference: corev1.LocalObjectReference{Name: "billing-db"}},
 			}}}}
 		}, "policy-secret"),
+		Entry("a variable from a file of the sidecar's", func(p *corev1.Pod) {
+			p.Spec.Containers[0].Env = []corev1.EnvVar{{Name: "K", ValueFrom: &corev1.EnvVarSource{FileKeyRef: &corev1.FileKeySelector{
+				VolumeName: layout.StateVolume, Path: "policy.json", Key: "K",
+			}}}}
+		}, "sidecar-volume"),
 		Entry("an image by tag where the policy wants it pinned", func(p *corev1.Pod) { p.Spec.Containers[0].Image = "registry.example/agent:1" }, "pinned-images"),
 	)
 
@@ -165,7 +170,7 @@ var _ = Describe("the guard at creation", Ordered, func() {
 	})
 })
 
-var _ = Describe("the guard on a pod that runs", Ordered, func() {
+var _ = Describe("the guard on a pod that runs", Ordered, ContinueOnFailure, func() {
 	var namespace string
 	var pod *corev1.Pod
 	BeforeAll(func(ctx SpecContext) {

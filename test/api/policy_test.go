@@ -14,7 +14,7 @@ import (
 	"github.com/chaperone-dev/chaperone/api/v1alpha1"
 )
 
-var _ = Describe("writing an AgentPolicy", Ordered, func() {
+var _ = Describe("writing an AgentPolicy", Ordered, ContinueOnFailure, func() {
 	var namespace string
 	BeforeAll(func(ctx SpecContext) { namespace = newNamespace(ctx) })
 
@@ -66,6 +66,10 @@ var _ = Describe("writing an AgentPolicy", Ordered, func() {
 		}}), "spec.targets[0].postgres.rules[0].approval.wait", "longer than the request stands"),
 		Entry("a quorum of nobody", withRule(v1alpha1.PostgresRule{Name: "r", Action: v1alpha1.ActionRequireApproval, Approval: &v1alpha1.Approval{Required: -1}}),
 			"spec.targets[0].postgres.rules[0].approval.required", "greater than or equal to 1"),
+		Entry("a condition that does not compile", withRule(v1alpha1.PostgresRule{Name: "r", Action: v1alpha1.ActionDeny, When: "command.tables.exists("}),
+			"spec.targets[0].postgres.rules[0].when", "Syntax error"),
+		Entry("a condition on what commands have not", withRule(v1alpha1.PostgresRule{Name: "r", Action: v1alpha1.ActionDeny, When: "command.colour == 'red'"}),
+			"spec.targets[0].postgres.rules[0].when", "colour"),
 		Entry("a capability that leads around the sidecar", func(p *v1alpha1.AgentPolicy) {
 			p.Spec.Containers = &v1alpha1.ContainerRestrictions{Capabilities: []v1alpha1.AgentCapability{"NET_ADMIN"}}
 		}, "spec.containers.capabilities[0]", "Unsupported value"),

@@ -13,7 +13,7 @@ import (
 	"github.com/chaperone-dev/chaperone/api/v1alpha1"
 )
 
-var _ = Describe("writing a SessionRecording", Ordered, func() {
+var _ = Describe("writing a SessionRecording", Ordered, ContinueOnFailure, func() {
 	var namespace string
 	var frank, grace client.Client
 	BeforeAll(func(ctx SpecContext) {

@@ -15,7 +15,7 @@ import (
 
 func conflict(err error) bool { return apierrors.IsConflict(err) }
 
-var _ = Describe("tampering with an approval request", Ordered, Serial, func() {
+var _ = Describe("tampering with an approval request", Ordered, ContinueOnFailure, Serial, func() {
 	var namespace string
 	var alice client.Client
 	BeforeAll(func(ctx SpecContext) {

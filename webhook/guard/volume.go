@@ -85,6 +85,12 @@ var ourVolumes = eachAgent("sidecar-volume", func(in Input, a agent) string {
 			return fmt.Sprintf("mounts volume %s at %s, which is the sidecar's own; remove the mount", m.Name, m.MountPath)
 		}
 	}
+	for _, e := range a.Env {
+		// The kubelet reads the file for the container, which needs no mount for that (KEP-3721).
+		if e.ValueFrom != nil && e.ValueFrom.FileKeyRef != nil && layout.OurVolume(e.ValueFrom.FileKeyRef.VolumeName) {
+			return fmt.Sprintf("takes variable %s from volume %s, which is the sidecar's own; remove it", e.Name, e.ValueFrom.FileKeyRef.VolumeName)
+		}
+	}
 	for _, d := range a.VolumeDevices {
 		if layout.OurVolume(d.Name) {
 			return fmt.Sprintf("uses volume %s as a device, which is the sidecar's own; remove it", d.Name)

@@ -60,8 +60,18 @@ func (h *Handler) wrong(ctx context.Context, policy *v1alpha1.AgentPolicy, write
 		return []string{fmt.Sprintf("pods of namespace %s are never put behind a sidecar, because the cluster or the operator starts from them; move the policy to the agents' namespace", policy.Namespace)}, nil
 	}
 	out := mistakes(policy)
+	known := len(out)
 	if _, err := snapshot.Policy(policy, nil); err != nil {
-		out = append(out, err.Error())
+		for _, mistake := range snapshot.List(err) {
+			// What the compiler finds has no field of its own; it may be what was just said with one.
+			if mistake.Field == "spec" && known > 0 {
+				continue
+			}
+			out = append(out, mistake.Error())
+		}
+		if len(out) == 0 {
+			out = append(out, err.Error())
+		}
 	}
 	forbidden, err := h.forbidden(ctx, policy, writer)
 	return append(out, forbidden...), err

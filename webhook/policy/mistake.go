@@ -10,6 +10,7 @@ import (
 
 	"github.com/chaperone-dev/chaperone/api/v1alpha1"
 	"github.com/chaperone-dev/chaperone/sidecar/layout"
+	sidecar "github.com/chaperone-dev/chaperone/sidecar/policy"
 )
 
 // The pod's own API server, as in-cluster clients know it (KUBERNETES_SERVICE_HOST is an address of the same).
@@ -24,7 +25,41 @@ func mistakes(policy *v1alpha1.AgentPolicy) []string {
 	if _, err := metav1.LabelSelectorAsSelector(&policy.Spec.PodSelector); err != nil {
 		out = append(out, "spec.podSelector: "+err.Error())
 	}
-	return append(append(out, untrustable(policy)...), indistinct(policy)...)
+	out = append(out, untrustable(policy)...)
+	out = append(out, indistinct(policy)...)
+	return append(out, uncompilable(policy)...)
+}
+
+// uncompilable finds conditions that CEL does not take, which the compiler would report without their field.
+func uncompilable(policy *v1alpha1.AgentPolicy) []string {
+	var out []string
+	compile := func(protocol sidecar.Protocol, target int, rule int, when string) {
+		if when == "" || sidecar.Conditions == nil {
+			return
+		}
+		if _, err := sidecar.Conditions(protocol, when); err != nil {
+			out = append(out, fmt.Sprintf("spec.targets[%d].%s.rules[%d].when: %v", target, protocol, rule, err))
+		}
+	}
+	for i := range policy.Spec.Targets {
+		t := &policy.Spec.Targets[i]
+		if t.Postgres != nil {
+			for j := range t.Postgres.Rules {
+				compile(sidecar.ProtocolPostgres, i, j, t.Postgres.Rules[j].When)
+			}
+		}
+		if t.SSH != nil {
+			for j := range t.SSH.Rules {
+				compile(sidecar.ProtocolSSH, i, j, t.SSH.Rules[j].When)
+			}
+		}
+		if t.Kubernetes != nil {
+			for j := range t.Kubernetes.Rules {
+				compile(sidecar.ProtocolKubernetes, i, j, t.Kubernetes.Rules[j].When)
+			}
+		}
+	}
+	return out
 }
 
 // indistinct finds two targets for one destination: which of them is meant could only be told by their order.
