@@ -46,13 +46,14 @@ spec:
 `, namespace, name, database.Host(), strings.Join(append([]string{""}, rules...), "\n      "))
 }
 
-// agentPod is a pod as its author wrote it, before admission.
+// agentPod is a pod as its author wrote it, before admission; its containers run as root.
 func agentPod(namespace, name, spec string) string {
 	return fmt.Sprintf(`apiVersion: v1
 kind: Pod
 metadata: {name: %s, namespace: %s, labels: {app: agent}}
 spec:
   terminationGracePeriodSeconds: 1
+  securityContext: {runAsUser: 0}
   containers:
   - name: agent
     image: localhost/chaperone/toolbox:dev
