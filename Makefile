@@ -179,7 +179,7 @@ images: operator sidecar ## Make the images without Docker and load them into th
 	@if [ "$(CLUSTER)" != current ]; then $(CLUSTER_COMMAND) image load toolbox postgres; fi
 
 .PHONY: deploy
-deploy: bin/helm operator ## Install or upgrade the chart in the cluster.
+deploy: bin/helm ## Install or upgrade the chart in the cluster.
 	@NAMESPACE=$(NAMESPACE) IMAGE_PREFIX=$(IMAGE_PREFIX) IMAGE_TAG=$(IMAGE_TAG) \
 		HELM_ARGS='$(HELM_ARGS)' hack/deploy
 
@@ -197,4 +197,4 @@ tools: $(TOOLS:%=bin/%) ## Build every tool into bin/.
 # A tool is built again when its version changes.
 $(TOOLS:%=bin/%): bin/%: hack/tools/%/go.mod hack/tools/%/go.sum
 	@echo "building $@; the first time this takes minutes"
-	@begin=$$SECONDS; $(GO) -C hack/tools/$* build -o $(BIN)/ tool; touch $@; echo "built $@ in $$((SECONDS - begin)) s"
+	@begin=$$SECONDS; $(GO) -C hack/tools/$* build -ldflags '-s -w' -o $(BIN)/ tool; touch $@; echo "built $@ in $$((SECONDS - begin)) s"
