@@ -94,7 +94,7 @@ func (b *Broker) describe(c *caller, in *controlpb.RecordRequest_Open) (*v1alpha
 		return nil, status.Error(codes.InvalidArgument, "the log's target is not a target's name")
 	}
 	switch policy.Protocol(in.GetProtocol()) {
-	case policy.ProtocolPostgres, policy.ProtocolSSH, policy.ProtocolKubernetes:
+	case policy.ProtocolPostgres, policy.ProtocolSSH, policy.ProtocolKubernetes, record.EgressProtocol:
 	default:
 		return nil, status.Error(codes.InvalidArgument, "the log's protocol is unknown")
 	}

@@ -13,12 +13,6 @@ import (
 	"github.com/chaperone-dev/chaperone/sidecar/session"
 )
 
-// The log of connections that no target is for.
-const (
-	egressTarget   = "egress"
-	egressProtocol = "tcp"
-)
-
 // pass carries a connection to where it was going, uninspected.
 func (p *Proxy) pass(ctx context.Context, c *connection) {
 	log, err := p.egressLog(c)
@@ -128,7 +122,7 @@ func (p *Proxy) egressLog(c *connection) (*passing, error) {
 }
 
 func (p *Proxy) egressRecorder(c *connection, message string) (session.Recorder, error) {
-	o := record.LogOptions{Target: egressTarget, Protocol: egressProtocol, OnFailure: policy.Continue}
+	o := record.LogOptions{Target: record.EgressTarget, Protocol: record.EgressProtocol, OnFailure: policy.Continue}
 	if rules, err := p.Rules(); err == nil {
 		for _, each := range rules.Set().Policies {
 			o.Policies = append(o.Policies, each.Namespace+"/"+each.Name)
@@ -144,7 +138,7 @@ func (p *Proxy) egressRecorder(c *connection, message string) (session.Recorder,
 	}
 	recorder := p.Record(o)
 	err := errors.Join(
-		recorder.Record(record.Event{Kind: record.KindConnect, Protocol: egressProtocol, Peer: c.to.String()}),
+		recorder.Record(record.Event{Kind: record.KindConnect, Protocol: record.EgressProtocol, Peer: c.to.String()}),
 		recorder.Record(record.Event{
 			Kind: record.KindCommand, Command: 1, Text: text, TextLength: len(text),
 			Verdict: string(v.Action), Audited: string(v.Audited),
