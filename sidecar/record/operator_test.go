@@ -16,11 +16,12 @@ type operator struct {
 	mu      sync.Mutex
 	logs    map[string]*received
 	order   []string
-	down    error         // answer of Open, while it is set
-	forget  bool          // drops acknowledgements: what was sent is durable, the sidecar does not learn it
-	mute    bool          // takes chunks and never answers
-	breaks  int           // streams end after so many more chunks; 0: never
-	streams int           // opened so far
+	down    error // answer of Open, while it is set
+	forget  bool  // drops acknowledgements: what was sent is durable, the sidecar does not learn it
+	mute    bool  // takes chunks and never answers
+	breaks  int   // streams end after so many more chunks; 0: never
+	streams int   // opened so far
+	open    []*stream
 	arrived chan struct{} // closed and replaced with every chunk
 }
 
@@ -55,6 +56,7 @@ func (o *operator) Open(ctx context.Context, meta Meta) (Stream, error) {
 	}
 	s := &stream{operator: o, log: log, ctx: ctx, acks: make(chan uint64, 100), broken: make(chan struct{})}
 	s.acks <- log.verifier.Next()
+	o.open = append(o.open, s)
 	return s, nil
 }
 

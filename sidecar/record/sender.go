@@ -32,11 +32,11 @@ var errUnfollowable = errors.New("the log cannot be continued")
 func (c *chain) send(ctx context.Context) {
 	pause := leastPause
 	for {
-		if err := c.await(ctx, func() bool { return c.cutTo > 0 || c.last }); err != nil {
+		if err := c.await(ctx, func() bool { return c.cutTo > c.acked || c.last }); err != nil {
 			c.finish(err)
 			return
 		}
-		before := c.progress()
+		before, _ := c.progress()
 		err := c.deliver(ctx)
 		switch {
 		case err == nil:
@@ -54,9 +54,12 @@ func (c *chain) send(ctx context.Context) {
 			c.abandoned.Store(true)
 			return
 		}
-		c.spool.trouble.Store(&err)
-		c.spool.options.Log.V(1).Info("the operator does not take a log", "log", c.meta.Log, "reason", err.Error())
-		if c.progress() > before {
+		after, waiting := c.progress()
+		if waiting { // else a stream on which nothing happened was ended, which is no trouble
+			c.spool.trouble.Store(&err)
+			c.spool.options.Log.V(1).Info("the operator does not take a log", "log", c.meta.Log, "reason", err.Error())
+		}
+		if after > before {
 			pause = leastPause
 		}
 		c.rest(ctx, pause/2+rand.N(pause/2))
@@ -64,10 +67,11 @@ func (c *chain) send(ctx context.Context) {
 	}
 }
 
-func (c *chain) progress() uint64 {
+// progress is how many chunks the operator has, and whether it lacks some.
+func (c *chain) progress() (acked uint64, waiting bool) {
 	c.sending.Lock()
 	defer c.sending.Unlock()
-	return c.acked
+	return c.acked, c.acked < c.cutTo
 }
 
 // rest pauses, less long where somebody waits.

@@ -274,6 +274,32 @@ func TestAStreamThatBreaksIsOpenedAgainAndGoesOnWhereItWas(t *testing.T) {
 	}
 }
 
+func TestAStreamThatIsEndedWhileNothingHappensIsNotOpenedAgainUntilSomethingDoes(t *testing.T) {
+	o := newOperator()
+	s := openSpool(t, t.TempDir(), o)
+	c := s.Log(testOptions(policy.Block)).Recorder()
+	say(t, c, "before")
+	if err := c.Flush(testContext(t)); err != nil {
+		t.Fatal(err)
+	}
+	o.set(func() {
+		for _, open := range o.open {
+			open.once.Do(func() { close(open.broken) })
+		}
+	})
+	time.Sleep(500 * time.Millisecond)
+	if _, trouble := s.Used(); trouble != nil || o.streams != 1 {
+		t.Errorf("%d streams were opened, trouble: %v", o.streams, trouble)
+	}
+	say(t, c, "after")
+	if err := c.Flush(testContext(t)); err != nil {
+		t.Fatal(err)
+	}
+	if got := texts(o.events(t)[0]); !slices.Equal(got, []string{"command before", "command after"}) || o.streams != 2 {
+		t.Errorf("%d streams, %v", o.streams, got)
+	}
+}
+
 func TestAnOperatorThatRefusesALogDoesNotBlockTheNext(t *testing.T) {
 	o := newOperator()
 	o.down = fmt.Errorf("%w: bad", ErrRefused)
