@@ -50,7 +50,8 @@ func (c *cancels) mint(length int, cancel func()) (processID uint32, key []byte,
 	}
 }
 
-// cancel does what a CancelRequest asks for, if its key is one of ours. Whoever sent it is not told.
+// cancel does what a CancelRequest asks for, if its key is one of ours. Whoever sent it is not told, but can wait
+// for the connection to be closed: the request is at the server by then.
 func (c *cancels) cancel(processID uint32, key []byte) {
 	c.mu.Lock()
 	k := c.sessions[processID]

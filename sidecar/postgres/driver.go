@@ -254,7 +254,7 @@ func (d *driver) deliver(ctx context.Context, p []byte) error {
 	broken := d.core.Server(p)
 	out, reuse := d.core.ToAgent(a.spare)
 	if d.core.Cancelling() {
-		d.cancelUpstream(ctx)
+		go d.cancelUpstream(ctx)()
 	}
 	_, toServer := d.core.Pending()
 	if before != wire.WaitNone || toServer || d.core.Ended() {
@@ -400,25 +400,33 @@ func (d *driver) flushRecords(ctx context.Context) {
 	d.core.Flushed(err)
 }
 
-// cancelUpstream asks the server to cancel, beside the session.
-func (d *driver) cancelUpstream(ctx context.Context) {
-	go func() {
+// cancelUpstream asks the server to cancel what it runs. d.mu is held; the work is done without it, by the
+// function that it returns.
+func (d *driver) cancelUpstream(ctx context.Context) (work func()) {
+	d.core.Cancel()
+	return func() {
 		if err := d.up.cancel(ctx); err != nil {
 			d.session.Log.Info("a statement could not be cancelled", "error", err.Error())
 		}
-	}()
+		d.mu.Lock()
+		d.core.Cancelled()
+		d.changed.Broadcast()
+		d.mu.Unlock()
+	}
 }
 
 // cancelled does what the agent's CancelRequest asks for.
 func (d *driver) cancelled() {
 	d.mu.Lock()
-	defer d.mu.Unlock()
+	work := func() {}
 	switch {
 	case d.over:
 	case d.core.Wait() == wire.WaitApproval && d.stop != nil:
 		d.stopped = true
 		d.stop()
 	default:
-		d.cancelUpstream(context.Background())
+		work = d.cancelUpstream(context.Background())
 	}
+	d.mu.Unlock()
+	work()
 }

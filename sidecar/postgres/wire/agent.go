@@ -39,7 +39,7 @@ func (c *Core) take(p []byte) int {
 			c.fatal(codeProtocolViolation, fmt.Sprintf("invalid message length %d", int32(length)))
 			break
 		}
-		if c.copyIn == copyExpected && !c.queueIdle() || c.queue.len() >= maxOwed {
+		if c.cancels > 0 || c.copyIn == copyExpected && !c.queueIdle() || c.queue.len() >= maxOwed {
 			c.flushServer()
 			c.wait = WaitServer
 			break

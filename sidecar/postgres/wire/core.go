@@ -79,6 +79,7 @@ type Core struct {
 	copyOut   *copyOut
 	dropping  bool // what the server sends is dropped up to its next ReadyForQuery
 	cancel    bool
+	cancels   int // requests under way
 	ending    bool
 	closed    bool
 	farewell  bool // the server has said why it ends the session
@@ -204,11 +205,23 @@ func (c *Core) Wait() WaitKind { return c.wait }
 // Ask is what people have to decide on, while Wait is WaitApproval.
 func (c *Core) Ask() session.Ask { return c.pending.ask }
 
-// Cancelling reports, once, that the statement that runs upstream has to be cancelled.
+// Cancelling reports, once, that the statement that runs upstream has to be cancelled: by Cancel, then Cancelled.
 func (c *Core) Cancelling() bool {
 	was := c.cancel
 	c.cancel = false
 	return was
+}
+
+// Cancel says that a cancel request is on its way to the server. Until Cancelled, nothing more goes there: the
+// request names no statement, and would hit the next one.
+func (c *Core) Cancel() { c.cancels++ }
+
+// Cancelled ends what Cancel began.
+func (c *Core) Cancelled() {
+	if c.cancels--; c.wait == WaitServer {
+		c.wait = WaitNone
+		c.resume()
+	}
 }
 
 // Ended tells whether the session is over, once what there is for either side has been sent; Err says why if
