@@ -38,7 +38,8 @@ type SQL struct {
 	Columns []string
 	// Functions are all functions called, schema-qualified where the statement qualifies them.
 	Functions []string
-	// Unfiltered is true for UPDATE and DELETE without a WHERE clause (also WHERE true and other constants).
+	// Unfiltered is true for UPDATE and DELETE without a WHERE clause (also WHERE true and other conditions that
+	// look at no column of the table), and for TRUNCATE.
 	Unfiltered bool
 	// Refused names why the statement is refused whatever the rules say (a function that takes SQL as text,
 	// server-side file access, replication). Empty: judge by the rules.

@@ -141,7 +141,7 @@ var defaultApproval = Approval{Required: 1, TimeoutSeconds: 900, WaitSeconds: 90
 func describe(s *SQL, action Action) string {
 	var b strings.Builder
 	b.WriteString(s.Command)
-	if s.Unfiltered {
+	if s.Unfiltered && (s.Command == "UPDATE" || s.Command == "DELETE") {
 		b.WriteString(" without WHERE")
 	}
 	if len(s.Tables) > 0 {

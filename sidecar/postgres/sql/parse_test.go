@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// Positions count characters from 1, as the server's errors do; every row was compared with a PostgreSQL 15.
+// Positions count characters from 1, as the server's errors do; TestAgainstTheServer asks a server for them.
 func TestSyntaxErrorsAreTheServers(t *testing.T) {
 	tests := map[string]struct {
 		query    string

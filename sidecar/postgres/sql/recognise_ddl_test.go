@@ -23,7 +23,7 @@ func TestDataDefinition(t *testing.T) {
 		{"DROP TRIGGER names the table", "drop trigger g on t", "DROP TRIGGER(+public.t)"},
 		{"DROP FUNCTION names no table", "drop function f(int)", "DROP FUNCTION()"},
 		{"DROP OWNED could be anything", "drop owned by bob", "DROP OWNED(+*.*)"},
-		{"TRUNCATE", "truncate a, only b restart identity cascade", "TRUNCATE TABLE(+public.a +public.b)"},
+		{"TRUNCATE counts as a DELETE of everything", "truncate a, only b restart identity cascade", "TRUNCATE TABLE(+public.a +public.b) unfiltered in DELETE"},
 		{"CREATE INDEX", "create unique index concurrently on t (lower(n)) where id > 3", "CREATE INDEX(+public.t)"},
 		{"REINDEX of a table", "reindex table t", "REINDEX(+public.t)"},
 		{"REINDEX of a schema", "reindex schema s", "REINDEX(+s.*)"},

@@ -27,6 +27,10 @@ func (r *recogniser) utility(m proto.Message, at place) {
 		at.utility = false
 		at.names = nil
 		r.nodes(n.Params, at)
+	case *pg_query.TruncateStmt:
+		// Who may not delete, or not everything, may not truncate either.
+		at.b.sql.Via, at.b.sql.Unfiltered = at.through("DELETE"), true
+		r.nodes(n.Relations, at)
 	case *pg_query.CreateStmt:
 		r.create(n, at)
 	case *pg_query.CreateForeignTableStmt:
