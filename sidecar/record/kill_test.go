@@ -84,10 +84,12 @@ func recordUntilKilled(dir string) error {
 		return err
 	}
 	c := s.Log(LogOptions{Target: "t", OnFailure: policy.Block}).Recorder()
-	fmt.Println("ready")
 	for n := 1; ; n++ {
 		if err := c.Record(Event{Kind: KindCommand, Text: strconv.Itoa(os.Getpid()) + "/" + strconv.Itoa(n)}); err != nil {
 			return err
+		}
+		if n == 1 {
+			fmt.Println("begun")
 		}
 		if n%20 == 0 {
 			if err := c.Flush(context.Background()); err != nil {
