@@ -21,6 +21,7 @@ import (
 	"github.com/chaperone-dev/chaperone/sidecar/record"
 	"github.com/chaperone-dev/chaperone/sidecar/redirect/resolver"
 	"github.com/chaperone-dev/chaperone/sidecar/session"
+	"github.com/chaperone-dev/chaperone/sidecar/trust"
 )
 
 const (
@@ -29,6 +30,8 @@ const (
 	// farewell is how long the sidecar tries to send what is recorded when the pod ends. The kubelet gives native
 	// sidecars at least two seconds (KEP-753), and more where the pod has more left.
 	farewell = 20 * time.Second
+	// hashKeyFile, in StatePath, keys the masking method Hash.
+	hashKeyFile = "hash.key"
 	// settled is how long after it is ready the sidecar has done what it does only once.
 	settled = 5 * time.Second
 )
@@ -58,6 +61,10 @@ func run(ctx context.Context, log logr.Logger) error {
 	if err != nil {
 		return err
 	}
+	hashKey, err := trust.LoadSecret(layout.StatePath, hashKeyFile)
+	if err != nil {
+		return err
+	}
 	policies, err := control.LoadPolicies(layout.StatePath, time.Now)
 	if err != nil {
 		log.Error(err, "The last policies cannot be used; nothing is allowed until the operator is reached")
@@ -80,7 +87,7 @@ func run(ctx context.Context, log logr.Logger) error {
 	names := dns.NewNames(time.Now)
 	p := &proxy.Proxy{
 		Rules: policies.Current, Search: settings, Names: names, Resolver: nameservers,
-		Protocols:   map[policy.Protocol]session.Protocol{policy.ProtocolPostgres: postgres.New(postgres.Options{})},
+		Protocols:   map[policy.Protocol]session.Protocol{policy.ProtocolPostgres: postgres.New(postgres.Options{HashKey: hashKey})},
 		Own:         pod.addresses,
 		Leaf:        published.leaves.For,
 		Credentials: broker, Approvals: broker,

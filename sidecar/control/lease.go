@@ -102,17 +102,6 @@ func (l *leases) of(key leaseKey) *held {
 	return h
 }
 
-// Forget drops the leases of targets for which keep is false, when the policies change.
-func (c *Client) Forget(keep func(policy, target string) bool) {
-	c.leases.mu.Lock()
-	defer c.leases.mu.Unlock()
-	for key := range c.leases.held {
-		if !keep(key.policy, key.target) {
-			delete(c.leases.held, key)
-		}
-	}
-}
-
 // undecided says that the operator did not speak about the credential: it is away, it is overrun, or the token was
 // just being renewed. A lease that is held may then be used.
 func undecided(err error) bool {

@@ -6,11 +6,15 @@ import (
 	"errors"
 	"net"
 	"sync"
+	"time"
 
 	"github.com/chaperone-dev/chaperone/sidecar/policy"
 	"github.com/chaperone-dev/chaperone/sidecar/record"
 	"github.com/chaperone-dev/chaperone/sidecar/session"
 )
+
+// patience is how long a protocol has to say goodbye when its session is ended: by a change of policy, or with the pod.
+const patience = 2 * time.Second
 
 // inspect hands the connection to its destination's protocol.
 func (p *Proxy) inspect(ctx context.Context, c *connection) {
@@ -21,7 +25,7 @@ func (p *Proxy) inspect(ctx context.Context, c *connection) {
 	}
 	decider, err := p.decider(c.route.place)
 	if err != nil {
-		p.Log.Error(err, "a connection was refused")
+		p.Log.Error(err, "A connection was refused")
 		reset(c.agent)
 		return
 	}
@@ -38,11 +42,16 @@ func (p *Proxy) inspect(ctx context.Context, c *connection) {
 		Recorder:     recorder,
 		Log:          p.Log.WithValues("target", d.Name()),
 	}
+	// Whoever waits for something that ignores ctx is woken by the connection's end.
+	stop := context.AfterFunc(ctx, func() {
+		time.AfterFunc(patience, func() { c.agent.Close() })
+	})
+	defer stop()
 	err = protocol.Serve(ctx, s)
 	// The protocol closes it; one that failed to must not keep the agent waiting.
 	c.agent.Close()
 	if err := errors.Join(err, recorder.Close()); err != nil && ctx.Err() == nil {
-		p.Log.V(1).Info("a session ended with an error", "target", d.Name(), "error", err.Error())
+		p.Log.V(1).Info("A session ended with an error", "target", d.Name(), "error", err.Error())
 	}
 }
 

@@ -147,13 +147,12 @@ func (r teller) Record(e record.Event) error {
 func (teller) Flush(context.Context) error { return nil }
 func (teller) Close() error                { return nil }
 
-// mirror is a protocol that says what it was given; on "upstream" it joins the agent with the target.
+// mirror is a protocol that says what it was given; on "upstream" it joins the agent with the target. It waits for
+// the agent without a thought for ctx.
 type mirror struct{}
 
 func (mirror) Serve(ctx context.Context, s *session.Session) error {
 	defer s.Agent.Close()
-	stop := context.AfterFunc(ctx, func() { s.Agent.Close() })
-	defer stop()
 	fmt.Fprintf(s.Agent, "%s %s %s\n", s.Rules().Name(), s.Host, s.Original)
 	line, err := bufio.NewReader(s.Agent).ReadString('\n')
 	if err != nil || line != "upstream\n" {

@@ -83,5 +83,5 @@ func (p *Proxy) complain(c *connection, err error) {
 	if err != nil {
 		values = append(values, "error", err.Error())
 	}
-	p.Log.Info("a connection was refused", values...)
+	p.Log.Info("A connection was refused", values...)
 }

@@ -41,7 +41,7 @@ func leaves(t *testing.T, a *Authority) *Leaves {
 
 func TestKeysAreMadeOnceAndSurviveARestart(t *testing.T) {
 	dir := t.TempDir()
-	var authorities, hosts []string
+	var authorities, hosts, secrets []string
 	for range 2 {
 		a, err := LoadAuthority(dir, strings.Repeat("namespace/pod", 20))
 		if err != nil {
@@ -51,12 +51,17 @@ func TestKeysAreMadeOnceAndSurviveARestart(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		s, err := LoadSecret(dir, "mask.key")
+		if err != nil {
+			t.Fatal(err)
+		}
 		authorities, hosts = append(authorities, string(a.PEM())), append(hosts, string(k.KnownHosts(nil)))
+		secrets = append(secrets, string(s))
 	}
-	if authorities[0] != authorities[1] || hosts[0] != hosts[1] {
+	if authorities[0] != authorities[1] || hosts[0] != hosts[1] || secrets[0] != secrets[1] || len(secrets[0]) != secretSize {
 		t.Error("a restart made new keys")
 	}
-	for _, name := range []string{authorityFile, hostKeysFile} {
+	for _, name := range []string{authorityFile, hostKeysFile, "mask.key"} {
 		if info, err := os.Stat(filepath.Join(dir, name)); err != nil || info.Mode().Perm() != 0o600 {
 			t.Errorf("%s: %v, %v", name, info, err)
 		}
@@ -67,6 +72,7 @@ func TestKeysThatCannotBeReadAreNotReplaced(t *testing.T) {
 	for name, load := range map[string]func(dir string) error{
 		authorityFile: func(dir string) error { _, err := LoadAuthority(dir, "p"); return err },
 		hostKeysFile:  func(dir string) error { _, err := LoadHostKeys(dir); return err },
+		"mask.key":    func(dir string) error { _, err := LoadSecret(dir, "mask.key"); return err },
 	} {
 		for _, content := range []string{"", "not PEM", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"} {
 			dir := t.TempDir()
