@@ -67,7 +67,7 @@ type piece struct {
 // newChain opens a log.
 func (s *Spool) newChain(l *Log, now time.Time) (*chain, error) {
 	var id [16]byte
-	rand.Read(id[:])
+	_, _ = rand.Read(id[:]) // never fails (crypto/rand)
 	o := &l.options
 	c := &chain{
 		spool: s, start: now, held: closingRoom, delivery: newDelivery(),

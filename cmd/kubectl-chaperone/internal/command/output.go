@@ -59,7 +59,7 @@ type column struct {
 // table prints rows of cells; what comes from the cluster is escaped. The first cell is the namespace.
 func (o *output) table(w io.Writer, columns []column, rows [][]string) error {
 	tabs := tabwriter.NewWriter(w, 0, 8, 3, ' ', 0)
-	line := func(cells []string) {
+	line := func(cells []string) error {
 		var shown []string
 		for i, c := range columns {
 			if c.wide && o.format != "wide" || i == 0 && !o.allNamespaces {
@@ -67,15 +67,20 @@ func (o *output) table(w io.Writer, columns []column, rows [][]string) error {
 			}
 			shown = append(shown, record.Printable(cells[i]))
 		}
-		fmt.Fprintln(tabs, strings.Join(shown, "\t"))
+		_, err := fmt.Fprintln(tabs, strings.Join(shown, "\t"))
+		return err
 	}
 	names := make([]string, len(columns))
 	for i, c := range columns {
 		names[i] = c.name
 	}
-	line(names)
+	if err := line(names); err != nil {
+		return err
+	}
 	for _, row := range rows {
-		line(row)
+		if err := line(row); err != nil {
+			return err
+		}
 	}
 	return tabs.Flush()
 }
