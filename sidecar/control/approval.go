@@ -11,6 +11,10 @@ import (
 	"github.com/chaperone-dev/chaperone/sidecar/session"
 )
 
+// expiryGrace is added to a wait that is as long as the request stands, so that the agent reads that it expired and
+// not that it still waits.
+const expiryGrace = 5 * time.Second
+
 var _ session.Approvals = (*Client)(nil)
 
 // Await implements session.Approvals. An operator that goes away while people think is asked again when it is
@@ -20,7 +24,11 @@ func (c *Client) Await(ctx context.Context, ask session.Ask, notify func(request
 		return nil, fmt.Errorf("%w: the rule asks for no approval", session.ErrUnavailable)
 	}
 	hold := time.Duration(ask.Verdict.Approval.WaitSeconds) * time.Second
-	limit, cancel := context.WithTimeout(ctx, max(hold, c.options.AskTimeout))
+	wait := hold
+	if ask.Verdict.Approval.WaitSeconds >= ask.Verdict.Approval.TimeoutSeconds {
+		wait += expiryGrace
+	}
+	limit, cancel := context.WithTimeout(ctx, max(wait, c.options.AskTimeout))
 	defer cancel()
 	w := waiting{client: c, notify: notify, request: &controlpb.ApproveRequest{
 		Policy: ask.Verdict.Policy, Generation: ask.Verdict.Generation, Rule: ask.Verdict.Rule,

@@ -24,13 +24,16 @@ func killSidecar(ctx context.Context, namespace, pod string) {
 }
 
 var _ = Describe("An adversary in the agent's container", Ordered, func() {
-	var namespace, database4 string
+	// database4 is the database's pod, service4 its Service: the name that the policy has leads to the latter.
+	var namespace, database4, service4 string
 
 	BeforeAll(func(ctx context.Context) {
 		namespace = newNamespace(ctx)
 		startAgent(ctx, namespace, policy(namespace, "db"))
 		database4 = kubectl(ctx, "get", "pod", "-n", "e2e-database", "-l", "app=db", "-o", "jsonpath={.items[0].status.podIP}")
 		Expect(database4).NotTo(BeEmpty())
+		service4 = kubectl(ctx, "get", "service", "-n", "e2e-database", "db", "-o", "jsonpath={.spec.clusterIP}")
+		Expect(service4).NotTo(BeEmpty())
 	})
 
 	// refusedProbe runs a command that prints REACHED only if it got through.
@@ -40,9 +43,13 @@ var _ = Describe("An adversary in the agent's container", Ordered, func() {
 		Expect(result.Output).NotTo(ContainSubstring("REACHED"), result.Output)
 	}
 
-	It("is judged at the database's address as at its name", func(ctx context.Context) {
-		Expect(inAgent(ctx, namespace, fmt.Sprintf(`psql -XAt "host=%s dbname=app user=agent sslmode=disable connect_timeout=10" -c "DROP TABLE notes"`, database4)).Output).
-			NotTo(ContainSubstring("DROP TABLE\n"))
+	It("is judged at the target's address as at its name, and refused where no target is", func(ctx context.Context) {
+		at := func(address, statement string) string {
+			return inAgent(ctx, namespace, fmt.Sprintf(`psql -XAt "host=%s dbname=app user=agent sslmode=disable connect_timeout=10" -c "%s"`, address, statement)).Output
+		}
+		Expect(at(service4, "SELECT name FROM customers WHERE id = 1")).To(Equal("Ada\n"))
+		Expect(at(service4, "DROP TABLE notes")).To(ContainSubstring("schema changes go through migrations"))
+		Expect(at(database4, "SELECT name FROM customers WHERE id = 1")).To(And(ContainSubstring("error"), Not(ContainSubstring("Ada"))))
 	})
 
 	It("cannot reach other TCP ports, other hosts, or the metadata address", func(ctx context.Context) {
@@ -87,9 +94,10 @@ except OSError as e: print("refused",e)'`)
 			To(And(Not(ContainSubstring("only-the-sidecar-knows")), Not(MatchRegexp(`eyJ[A-Za-z0-9_-]{20,}`)), Not(ContainSubstring("PRIVATE KEY"))))
 	})
 
-	It("cannot send the password to its own server by editing /etc/hosts", func(ctx context.Context) {
-		inAgent(ctx, namespace, `echo "127.0.0.1 `+database.Host()+`" >> /etc/hosts; sed -i 's/^nameserver.*/nameserver 127.0.0.9/' /etc/resolv.conf || true`)
-		Expect(psqlWith(ctx, namespace, "hostaddr="+database4, "SELECT name FROM customers WHERE id = 1").Output).To(Equal("Ada\n"))
+	It("cannot send the password to its own server by editing /etc/hosts and resolv.conf", func(ctx context.Context) {
+		edit := inAgent(ctx, namespace, `echo "127.0.0.1 `+database.Host()+`" >> /etc/hosts && echo "nameserver 127.0.0.9" > /etc/resolv.conf && cat /etc/hosts /etc/resolv.conf`)
+		Expect(edit.Output).To(And(ContainSubstring("127.0.0.1 "+database.Host()), ContainSubstring("nameserver 127.0.0.9")))
+		Expect(psqlWith(ctx, namespace, "hostaddr="+service4, "SELECT name FROM customers WHERE id = 1").Output).To(Equal("Ada\n"))
 	})
 })
 
@@ -123,7 +131,7 @@ var _ = Describe("A tenant with edit", Ordered, func() {
 		Entry("that is privileged", "    securityContext: {privileged: true}", "privileged"),
 		Entry("with NET_ADMIN", "    securityContext: {capabilities: {add: [NET_ADMIN]}}", "NET_ADMIN"),
 		Entry("with a hostPath", "  volumes: [{name: h, hostPath: {path: /}}]", "hostPath"),
-		Entry("with a token of its own", "  volumes: [{name: t, projected: {sources: [{serviceAccountToken: {path: t}}]}}]", "serviceAccountToken"),
+		Entry("with a token of its own", "  volumes: [{name: t, projected: {sources: [{serviceAccountToken: {path: t}}]}}]", "service account token"),
 		Entry("with the database's Secret", "    envFrom: [{secretRef: {name: db}}]", "db"),
 	)
 })

@@ -98,7 +98,7 @@ var _ = Describe("An agent's PostgreSQL", Ordered, func() {
 	})
 
 	It("is told of an expiry", func(ctx context.Context) {
-		short := strings.ReplaceAll(policy(namespace, "db"), "{timeout: 60s, wait: 60s}", "{timeout: 3s, wait: 30s}")
+		short := strings.ReplaceAll(policy(namespace, "db"), "{timeout: 60s, wait: 60s}", "{timeout: 3s}")
 		apply(ctx, short)
 		DeferCleanup(func(ctx context.Context) { apply(ctx, policy(namespace, "db")) })
 		Eventually(func() string {
