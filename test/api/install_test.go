@@ -127,3 +127,13 @@ func protect(ctx context.Context, namespace string) {
 	}).WithContext(ctx).WithTimeout(20 * time.Second).WithPolling(50 * time.Millisecond).Should(Succeed())
 	Expect(admin.Delete(ctx, probe, client.GracePeriodSeconds(0))).To(Succeed())
 }
+
+// backInForce returns once the API server asks the suite's webhooks again, after a spec took them away.
+func backInForce(ctx context.Context) {
+	GinkgoHelper()
+	Eventually(func(g Gomega) {
+		g.Expect(admin.Create(ctx, requestIn("default"), client.DryRunAll)).To(MatchError(ContainSubstring("only the chaperone operator")))
+		g.Expect(admin.Create(ctx, policyIn(operatorNamespace, "probe"), client.DryRunAll)).To(MatchError(ContainSubstring("never put behind a sidecar")))
+	}).WithContext(ctx).WithTimeout(20 * time.Second).WithPolling(50 * time.Millisecond).Should(Succeed())
+	protectedNamespace(ctx)
+}
