@@ -165,7 +165,11 @@ func TestConditionThatFailsIsARefusal(t *testing.T) {
 	defer func() { Conditions = previous }()
 	Conditions = func(Protocol, string) (Condition, error) { return brokenCondition{}, nil }
 	pg := Postgres{DefaultAction: Allow, Rules: []Rule{{Name: "r", When: "x", Action: Allow}}}
-	v := mustCompile(t, enforced("a", pg)).Lookup("db", 5432).Decide(reading())
+	d := mustCompile(t, enforced("a", demo), enforced("b", pg)).Lookup("db", 5432)
+	if !d.Conditional() || mustCompile(t, enforced("a", demo)).Lookup("db", 5432).Conditional() {
+		t.Error("Conditional does not say where conditions are")
+	}
+	v := d.Decide(reading(public("orders")))
 	if v.Action != Deny || v.Rule != "r" || !strings.Contains(v.Message, "no such key") {
 		t.Errorf("got %+v", v)
 	}

@@ -49,6 +49,19 @@ func (d *Destination) Targets() []Ref { return d.targets }
 // credentials, roots or protocols): every connection is then refused with it.
 func (d *Destination) Conflict() string { return d.conflict }
 
+// Conditional reports whether some rule has a `when`, which may look at the command's very text: a verdict then
+// holds for no other text, however alike.
+func (d *Destination) Conditional() bool {
+	for _, t := range d.compiled {
+		for i := range t.rules {
+			if t.rules[i].when != nil {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // Recording is the strictest of the policies' recording sections.
 func (d *Destination) Recording() Recording { return d.record }
 

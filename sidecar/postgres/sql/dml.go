@@ -89,6 +89,7 @@ func (r *recogniser) update(s *pg_query.UpdateStmt, at place) {
 	r.nodes([]*pg_query.Node{s.WhereClause}, at)
 	r.nodes(s.ReturningList, at)
 	at.b.sql.Unfiltered = unfiltered(s.WhereClause, s.Relation, len(s.FromClause) > 0)
+	r.literal = r.literal || !plainFilter(s.WhereClause, s.Relation, len(s.FromClause) > 0)
 }
 
 func (r *recogniser) delete(s *pg_query.DeleteStmt, at place) {
@@ -101,6 +102,7 @@ func (r *recogniser) delete(s *pg_query.DeleteStmt, at place) {
 	r.nodes([]*pg_query.Node{s.WhereClause}, at)
 	r.nodes(s.ReturningList, at)
 	at.b.sql.Unfiltered = unfiltered(s.WhereClause, s.Relation, len(s.UsingClause) > 0)
+	r.literal = r.literal || !plainFilter(s.WhereClause, s.Relation, len(s.UsingClause) > 0)
 }
 
 // merge walks a MERGE. Each of its actions is a command of its own beside it, because the server asks for the
@@ -108,6 +110,7 @@ func (r *recogniser) delete(s *pg_query.DeleteStmt, at place) {
 func (r *recogniser) merge(s *pg_query.MergeStmt, at place) {
 	at.ctes = r.with(s.WithClause, at)
 	at.names = &nameScope{outer: at.names}
+	r.literal = true
 	table := r.target(s.Relation, at)
 	target := namesOf(table)
 	r.from(unwrap(s.SourceRelation), at)

@@ -30,7 +30,8 @@ func Parse(query string, st State) (*Parsed, error) {
 	}
 	out := &Parsed{}
 	for _, t := range trees {
-		s := recognise(t, query, st)
+		s, blind := recognise(t, query, st)
+		out.LiteralBlind = blind && len(trees) == 1
 		out.Commands = append(out.Commands, s.Commands...)
 		out.Statements = append(out.Statements, s)
 	}

@@ -56,6 +56,7 @@ func (r *recogniser) query(s *pg_query.SelectStmt, at place) {
 	for _, n := range s.FromClause {
 		r.from(unwrap(n), inner)
 	}
+	r.literal = r.literal || byNumber(s.SortClause) || byNumber(s.GroupClause) || byNumber(s.DistinctClause)
 	if len(s.LockingClause) > 0 {
 		at.b.writes()
 	}
@@ -166,4 +167,23 @@ func (r *recogniser) relation(rv *pg_query.RangeVar, at place, write bool) polic
 	r.touch(at.b, t, write)
 	at.names.add(alias, namesOf(t))
 	return t
+}
+
+// byNumber reports whether a list of ORDER BY, GROUP BY or DISTINCT ON may name an output column by its number.
+func byNumber(list []*pg_query.Node) bool {
+	for _, n := range list {
+		switch x := n.GetNode().(type) {
+		case *pg_query.Node_AConst:
+			return true
+		case *pg_query.Node_SortBy:
+			if x.SortBy.GetNode().GetAConst() != nil {
+				return true
+			}
+		case *pg_query.Node_GroupingSet:
+			if byNumber(x.GroupingSet.GetContent()) {
+				return true
+			}
+		}
+	}
+	return false
 }

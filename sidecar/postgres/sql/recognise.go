@@ -15,10 +15,12 @@ type recogniser struct {
 	built []*builder
 	// lone is a call of set_config that the wire follows like a SET.
 	lone *pg_query.FuncCall
+	// literal is set where what is said of the statement hangs on the value of a constant.
+	literal bool
 }
 
-// recognise describes a statement of the query string.
-func recognise(t tree, query string, st State) Statement {
+// recognise describes a statement of the query string, and says whether that holds whatever its constants are.
+func recognise(t tree, query string, st State) (s Statement, blind bool) {
 	start, end := t.start, t.end
 	for start < end && isSpace(query[start]) {
 		start++
@@ -29,7 +31,7 @@ func recognise(t tree, query string, st State) Statement {
 	text := query[start:end]
 	m := unwrap(t.root)
 	r := &recogniser{st: st}
-	s := describe(m, st)
+	s = describe(m, st)
 	if s.Kind == KindQuery && s.Setting != nil {
 		r.lone = onlyCall(m.(*pg_query.SelectStmt))
 	}
@@ -39,7 +41,11 @@ func recognise(t tree, query string, st State) Statement {
 	if s.Inner != nil {
 		s.Inner.Text, s.Inner.Start, s.Inner.End, s.Inner.Commands = text, start, end, s.Commands
 	}
-	return s
+	switch m.(type) {
+	case *pg_query.SelectStmt, *pg_query.InsertStmt, *pg_query.UpdateStmt, *pg_query.DeleteStmt:
+		blind = !r.literal
+	}
+	return s, blind
 }
 
 // isSpace is the lexer's white space (scan.l, `space`).

@@ -100,8 +100,11 @@ func (r *recogniser) call(n *pg_query.FuncCall, at place) {
 			r.mention(s+"."+name, at.b)
 		}
 	}
-	if name == "set_config" && n != r.lone {
-		r.setConfig(n, at.b)
+	if name == "set_config" {
+		r.literal = true
+		if n != r.lone {
+			r.setConfig(n, at.b)
+		}
 	}
 	if !onlyReads(name) {
 		at.b.writes()

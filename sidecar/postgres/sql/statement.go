@@ -8,6 +8,9 @@ type Parsed struct {
 	Statements []Statement
 	// Commands are the commands of all statements, flat, each statement's own before those nested in it.
 	Commands []policy.Command
+	// LiteralBlind says that all of this, but for texts and offsets, and the statement's Lineage hold for every
+	// query of the same Skeleton. It is only ever set for a single SELECT, INSERT, UPDATE or DELETE.
+	LiteralBlind bool
 }
 
 // Kind says what the wire has to know about a statement beyond its verdict.

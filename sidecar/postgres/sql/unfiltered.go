@@ -22,6 +22,31 @@ func unfiltered(where *pg_query.Node, target *pg_query.RangeVar, joined bool) bo
 	return !f.filters(unwrap(where), false)
 }
 
+// plainFilter reports whether what unfiltered says of a WHERE clause holds whatever its constants are: there is
+// none, or one of its conditions compares a column of the target with a constant or a parameter.
+func plainFilter(where *pg_query.Node, target *pg_query.RangeVar, joined bool) bool {
+	if where == nil {
+		return true
+	}
+	conditions := []*pg_query.Node{where}
+	if b := where.GetBoolExpr(); b != nil && b.Boolop == pg_query.BoolExprType_AND_EXPR {
+		conditions = b.Args
+	}
+	for _, c := range conditions {
+		e := c.GetAExpr()
+		if e == nil || e.Kind != pg_query.A_Expr_Kind_AEXPR_OP || e.Lexpr.GetColumnRef() == nil ||
+			e.Rexpr.GetAConst() == nil && e.Rexpr.GetParamRef() == nil {
+			continue
+		}
+		if names, _ := stringsOf(e.Name); len(names) == 1 && comparisons[names[0]] && !unfiltered(c, target, joined) {
+			return true
+		}
+	}
+	return false
+}
+
+var comparisons = map[string]bool{"=": true, "<": true, ">": true, "<=": true, ">=": true, "<>": true}
+
 // filter judges conditions on one target. Where other relations are joined, a bare column name may be theirs and
 // does not count as one of the target.
 type filter struct {
