@@ -119,13 +119,17 @@ test-unit: ## Test all packages that need no cluster and no API server.
 test-race: ## Run the unit tests with the race detector.
 	$(GO) test -race -tags $(TAGS) $(TEST_ARGS) $$($(GO_PACKAGES) | grep -v -e /test/api -e /test/e2e)
 
+# Suites name each spec as it runs; one at a time, because a suite starts servers of its own.
+SUITE := [ -t 1 ] || export GINKGO_NO_COLOR=true;
+SPECS := -ginkgo.v
+
 .PHONY: test-api
 test-api: assets ## Test against a real API server and etcd.
-	KUBEBUILDER_ASSETS=$(CLUSTER_DIR)/assets $(GO) test -tags $(TAGS) -timeout 20m -v $(TEST_ARGS) ./test/api/...
+	$(SUITE) KUBEBUILDER_ASSETS=$(CLUSTER_DIR)/assets $(GO) test -p 1 -tags $(TAGS) -timeout 20m -v $(TEST_ARGS) ./test/api/... $(SPECS)
 
 .PHONY: test-e2e
 test-e2e: build cluster-up images deploy ## Test in a real cluster, which is left running (make cluster-down).
-	$(GO) test -tags $(TAGS) -timeout 40m -v $(TEST_ARGS) ./test/e2e/...
+	$(SUITE) $(GO) test -p 1 -tags $(TAGS) -timeout 40m -v $(TEST_ARGS) ./test/e2e/... $(SPECS)
 
 .PHONY: fuzz
 fuzz: ## Run every fuzz target for FUZZTIME.
