@@ -213,7 +213,11 @@ func (o *oracle) lineage(t *testing.T, ctx context.Context, query string) {
 func column(r *pgconn.Result, i int) []byte {
 	var values []string
 	for _, row := range r.Rows {
-		values = append(values, strconv.Quote(string(row[i])))
+		value := "NULL"
+		if row[i] != nil {
+			value = strconv.Quote(string(row[i]))
+		}
+		values = append(values, value)
 	}
 	slices.Sort(values)
 	return []byte(strings.Join(values, " "))
