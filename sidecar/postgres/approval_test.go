@@ -111,7 +111,7 @@ func TestApprovals(t *testing.T) {
 	}
 	t.Run("nobody can be asked", func(t *testing.T) {
 		s := newSidecar(t, unfiltered(60, "Refuse"))
-		s.desk.down = true
+		s.set(func() { s.desk.down = true })
 		conn := s.connect(t, "")
 		_, err := query(conn, update)
 		wantError(t, err, "58000", "cannot be reached")
@@ -128,6 +128,8 @@ func TestApprovals(t *testing.T) {
 		}
 		wantError(t, await(t, done).err, "57014", "canceling statement")
 		rows(t, conn, "SELECT 1")
+		s.desk.mu.Lock()
+		defer s.desk.mu.Unlock()
 		if s.desk.requests[0].withdrew != 1 {
 			t.Fatal("the request still waits")
 		}
@@ -299,9 +301,7 @@ func TestApprovals(t *testing.T) {
 		conn := s.connect(t, "")
 		_, _ = query(conn, update)
 		s.desk.decide(1, "Approved", "")
-		s.log.mu.Lock()
-		s.log.failing = errors.New("the operator does not acknowledge")
-		s.log.mu.Unlock()
+		s.log.fails(nil, errors.New("the operator does not acknowledge"))
 		_, err := query(conn, update)
 		wantError(t, err, "58000", "does not acknowledge", "onFailure: Block")
 		rows(t, conn, "SELECT 1")
@@ -335,22 +335,16 @@ func TestRecordingFailures(t *testing.T) {
 	t.Run("a statement that cannot be recorded does not run", func(t *testing.T) {
 		s := newSidecar(t, allowAll())
 		conn := s.connect(t, "")
-		s.log.mu.Lock()
-		s.log.fail = errors.New("the spool is full")
-		s.log.mu.Unlock()
+		s.log.fails(errors.New("the spool is full"), nil)
 		_, err := query(conn, "SELECT 1")
 		wantError(t, err, "58000", "the spool is full")
-		s.log.mu.Lock()
-		s.log.fail = nil
-		s.log.mu.Unlock()
+		s.log.fails(nil, nil)
 		rows(t, conn, "SELECT 1")
 	})
 	t.Run("Acknowledged: writes wait for the operator, reads do not", func(t *testing.T) {
 		s := newSidecar(t, allowAll(), func(p *policy.Policy) { p.Recording.Durability = policy.Acknowledged })
 		conn := s.connect(t, "")
-		s.log.mu.Lock()
-		s.log.failing = errors.New("the operator does not acknowledge")
-		s.log.mu.Unlock()
+		s.log.fails(nil, errors.New("the operator does not acknowledge"))
 		rows(t, conn, "SELECT 1")
 		_, err := query(conn, "INSERT INTO scratch VALUES (40, 'x')")
 		wantError(t, err, "58000", "does not acknowledge")

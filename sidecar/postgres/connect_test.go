@@ -265,31 +265,25 @@ func TestUpstream(t *testing.T) {
 	})
 	t.Run("the server is down", func(t *testing.T) {
 		s := newSidecar(t, allowAll())
-		s.upstream = func(ctx context.Context) (net.Conn, error) {
-			var d net.Dialer
-			return d.DialContext(ctx, "tcp", "127.0.0.1:1")
-		}
+		s.dial("127.0.0.1:1")
 		_, err := s.tryConnect("", nil)
 		wantError(t, err, "08001", "billing", "connection refused")
 	})
 	t.Run("the server accepts and says nothing", func(t *testing.T) {
 		s := newSidecar(t, allowAll())
-		s.opts.ConnectTimeout = 300 * time.Millisecond
+		s.set(func() { s.opts.ConnectTimeout = 300 * time.Millisecond })
 		silent, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer silent.Close()
-		s.upstream = func(ctx context.Context) (net.Conn, error) {
-			var d net.Dialer
-			return d.DialContext(ctx, "tcp", silent.Addr().String())
-		}
+		s.dial(silent.Addr().String())
 		_, err = s.tryConnect("", nil)
 		wantError(t, err, "08001", "did not answer in time")
 	})
 	t.Run("no lease", func(t *testing.T) {
 		s := newSidecar(t, allowAll())
-		s.leaseErr = errors.New("Secret prod/billing-db has no key password")
+		s.set(func() { s.leaseErr = errors.New("Secret prod/billing-db has no key password") })
 		_, err := s.tryConnect("", nil)
 		wantError(t, err, "28000", "has no key password", "policy prod/billing, target billing")
 	})
@@ -338,7 +332,7 @@ func TestUpstream(t *testing.T) {
 	})
 	t.Run("a session that cannot be recorded does not begin", func(t *testing.T) {
 		s := newSidecar(t, allowAll())
-		s.log.fail = errors.New("the spool is full")
+		s.log.fails(errors.New("the spool is full"), nil)
 		_, err := s.tryConnect("", nil)
 		wantError(t, err, "58000", "the spool is full")
 	})

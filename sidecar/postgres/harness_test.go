@@ -145,6 +145,24 @@ type sidecar struct {
 	desk        *desk
 	sessions    sync.WaitGroup
 	cancel      context.CancelFunc
+	setting     sync.Mutex // orders set before the connections behind it
+}
+
+// dial says where the target is.
+func (s *sidecar) dial(address string) {
+	s.set(func() {
+		s.upstream = func(ctx context.Context) (net.Conn, error) {
+			var d net.Dialer
+			return d.DialContext(ctx, "tcp", address)
+		}
+	})
+}
+
+// set changes the sidecar between connections.
+func (s *sidecar) set(change func()) {
+	s.setting.Lock()
+	defer s.setting.Unlock()
+	change()
 }
 
 // allowAll is a policy that permits everything to the test's database.
@@ -180,10 +198,7 @@ func newSidecar(t testing.TB, pg policy.Postgres, change ...func(*policy.Policy)
 		t: t, log: &log{}, desk: &desk{changed: make(chan struct{})}}
 	s.destination.Store(destination(t, pg, change...))
 	s.lease.Store(&session.Lease{Username: "agent", Password: agentPassword})
-	s.upstream = func(ctx context.Context) (net.Conn, error) {
-		var d net.Dialer
-		return d.DialContext(ctx, "tcp", server.Address())
-	}
+	s.dial(server.Address())
 	var err error
 	if s.authority, err = postgresserver.NewAuthority("the pod's authority"); err != nil {
 		t.Fatal(err)
@@ -221,13 +236,16 @@ func (s *sidecar) accept(ctx context.Context) {
 			return
 		}
 		s.sessions.Add(1)
+		s.setting.Lock()
+		upstream := s.upstream
+		s.setting.Unlock()
 		go func() {
 			defer s.sessions.Done()
 			err := s.Serve(ctx, &session.Session{
 				Agent: conn, Original: netip.MustParseAddrPort("192.0.2.7:5432"), Host: "db.test",
 				Rules:        s.destination.Load,
 				Leaf:         func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return &leaf, nil },
-				DialUpstream: s.upstream, Credentials: s, Approvals: s.desk, Recorder: s.log, Log: logr.Discard(),
+				DialUpstream: upstream, Credentials: s, Approvals: s.desk, Recorder: s.log, Log: logr.Discard(),
 			})
 			s.log.ended(err)
 		}()
@@ -299,6 +317,13 @@ func (l *log) Flush(context.Context) error {
 	defer l.mu.Unlock()
 	l.flushes++
 	return l.failing
+}
+
+// fails makes recording, and flushing, fail; nil mends them.
+func (l *log) fails(record, flush error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.fail, l.failing = record, flush
 }
 
 func (l *log) Close() error { return nil }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"net"
 	"strings"
 	"testing"
 	"time"
@@ -127,10 +126,7 @@ func TestServerEnds(t *testing.T) {
 	pg.CAPEM = own.Authority.PEM
 	start := func(t *testing.T) *sidecar {
 		s := newSidecar(t, pg)
-		s.upstream = func(ctx context.Context) (net.Conn, error) {
-			var d net.Dialer
-			return d.DialContext(ctx, "tcp", own.Address())
-		}
+		s.dial(own.Address())
 		lease := *s.lease.Load()
 		lease.Username, lease.Password = postgresserver.Superuser, own.Password
 		s.lease.Store(&lease)

@@ -345,7 +345,7 @@ func TestCatalogueChanges(t *testing.T) {
 	})
 	t.Run("what changes past the sidecar is seen when the catalogue's age is up", func(t *testing.T) {
 		s := newSidecar(t, masked(policy.MaskRedact))
-		s.opts.CatalogueAge = 20 * time.Millisecond
+		s.set(func() { s.opts.CatalogueAge = 20 * time.Millisecond })
 		conn := s.connect(t, "")
 		if got := rows(t, conn, "SELECT c FROM shifting"); got[0][0] != "Ada" {
 			t.Fatalf("got %v", got)
