@@ -11,6 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/chaperone-dev/chaperone/api/v1alpha1"
+	"github.com/chaperone-dev/chaperone/controllers/presence"
 	"github.com/chaperone-dev/chaperone/controllers/snapshot"
 	"github.com/chaperone-dev/chaperone/sidecar/layout"
 )
@@ -29,6 +30,7 @@ const (
 	ReasonUnprotected       = "PodsUnprotected"
 	ReasonSidecarRefuses    = "SidecarRefusesPolicy"
 	ReasonSidecarNotReached = "SidecarNotConnected"
+	ReasonNotRecorded       = "NotRecorded"
 )
 
 const (
@@ -103,8 +105,9 @@ func (o *observation) protecting(n v1alpha1.PodCounts) (reason, message string) 
 	}
 	tell(ReasonPodSecurity, o.podSecurity())
 	tell(ReasonUnprotected, o.unprotected())
-	tell(ReasonSidecarRefuses, o.refusing())
+	tell(ReasonSidecarRefuses, o.failing("the sidecar of %s keeps its last policies: %s", func(s presence.Sidecar) string { return s.Error }))
 	tell(ReasonSidecarNotReached, o.notConnected())
+	tell(ReasonNotRecorded, o.failing("what the agent of %s does is not recorded: %s", func(s presence.Sidecar) string { return s.RecordingError }))
 	switch {
 	case reason != "":
 		return reason, strings.Join(problems, "; ")
@@ -150,21 +153,22 @@ func (o *observation) unprotected() string {
 	return strings.Join(out, "; ")
 }
 
-// refusing tells of sidecars that could not put the policies in force.
-func (o *observation) refusing() string {
+// failing tells of connected sidecars that have something to complain of.
+func (o *observation) failing(format string, complaint func(presence.Sidecar) string) string {
 	var pods []string
 	why := ""
 	for i := range o.pods {
-		if s, ok := o.sidecars[o.pods[i].UID]; ok && s.Error != "" && s.Connected {
+		s := o.sidecars[o.pods[i].UID]
+		if c := complaint(s); c != "" && s.Connected {
 			if pods = append(pods, o.pods[i].Name); why == "" {
-				why = s.Error
+				why = c
 			}
 		}
 	}
 	if pods == nil {
 		return ""
 	}
-	return fmt.Sprintf("the sidecar of %s keeps its last policies: %s", named("pod", pods), why)
+	return fmt.Sprintf(format, named("pod", pods), why)
 }
 
 // notConnected tells of sidecars that run and have not been heard of for a while.

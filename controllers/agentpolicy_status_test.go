@@ -127,6 +127,16 @@ func TestPolicyStatus(t *testing.T) {
 			pods:     v1alpha1.PodCounts{Selected: 1, Protected: 1},
 			sidecars: []v1alpha1.GenerationCount{{Generation: 2, Count: 1}},
 		},
+		"when a quota refuses the recordings": {
+			change: func(o *observation) {
+				s := connected(b, "y;billing=3")
+				s.RecordingError = "the recording of target billing could not be filed: exceeded quota"
+				o.pods, o.sidecars = []corev1.Pod{b}, map[types.UID]presence.Sidecar{b.UID: s}
+			},
+			ready: ReasonReady, protecting: ReasonNotRecorded, says: []string{"what the agent of pod b does is not recorded", "exceeded quota"},
+			pods:     v1alpha1.PodCounts{Selected: 1, Protected: 1},
+			sidecars: []v1alpha1.GenerationCount{{Generation: 3, Count: 1}},
+		},
 		"when the webhooks do not select the namespace": {
 			change: func(o *observation) { o.webhooks = errors.New("the webhooks do not select namespace agents yet") },
 			ready:  ReasonReady, protecting: ReasonWebhooks, says: []string{"new pods would not be injected"},

@@ -55,7 +55,7 @@ func (r *ApprovalRequestReconciler) Reconcile(ctx context.Context, req ctrl.Requ
 		// The broker counts uses in the same status: a write that raced with one must fail.
 		patch := client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})
 		if err := r.Client.Status().Patch(ctx, ar, patch); err != nil {
-			return ctrl.Result{}, client.IgnoreNotFound(err)
+			return again(client.IgnoreNotFound(err))
 		}
 		if before.Status.Phase != wanted.Phase {
 			r.announce(ctx, ar)

@@ -3,12 +3,15 @@ package controllers
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	apiregistrationv1 "k8s.io/kube-aggregator/pkg/apis/apiregistration/v1"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -47,17 +50,23 @@ func (r *WebhookScopeReconciler) Reconcile(ctx context.Context, _ ctrl.Request) 
 	}
 	mutating := &admissionregistrationv1.MutatingWebhookConfiguration{ObjectMeta: metav1.ObjectMeta{Name: r.Configurations}}
 	validating := &admissionregistrationv1.ValidatingWebhookConfiguration{ObjectMeta: metav1.ObjectMeta{Name: r.Configurations}}
-	if err := r.keep(ctx, mutating, func() { s.mutating(mutating) }); err != nil {
-		return ctrl.Result{}, err
+	err := errors.Join(
+		r.keep(ctx, mutating, func() { s.mutating(mutating) }),
+		r.keep(ctx, validating, func() { s.validating(validating) }),
+	)
+	if r.APIService != "" {
+		service := &apiregistrationv1.APIService{ObjectMeta: metav1.ObjectMeta{Name: r.APIService}}
+		err = errors.Join(err, r.keep(ctx, service, func() { service.Spec.CABundle = s.roots }))
 	}
-	if err := r.keep(ctx, validating, func() { s.validating(validating) }); err != nil {
-		return ctrl.Result{}, err
+	return again(err)
+}
+
+// again turns a write that met another's into another look, a moment later, with what the cache has then.
+func again(err error) (ctrl.Result, error) {
+	if apierrors.IsConflict(err) {
+		return ctrl.Result{RequeueAfter: 50 * time.Millisecond}, nil
 	}
-	if r.APIService == "" {
-		return ctrl.Result{}, nil
-	}
-	service := &apiregistrationv1.APIService{ObjectMeta: metav1.ObjectMeta{Name: r.APIService}}
-	return ctrl.Result{}, r.keep(ctx, service, func() { service.Spec.CABundle = s.roots })
+	return ctrl.Result{}, err
 }
 
 // keep reads the object, lets want change it, and writes it if that changed anything.

@@ -15,6 +15,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/chaperone-dev/chaperone/api/v1alpha1"
+	"github.com/chaperone-dev/chaperone/controllers/naming"
 	"github.com/chaperone-dev/chaperone/controllers/snapshot"
 	"github.com/chaperone-dev/chaperone/sidecar/control/controlpb"
 	"github.com/chaperone-dev/chaperone/sidecar/policy"
@@ -68,15 +69,15 @@ func (b *Broker) ask(ctx context.Context, c *caller, req *controlpb.ApproveReque
 	if approval == nil {
 		return nil, status.Errorf(codes.FailedPrecondition,
 			"rule %s of target %s in policy %s asks for no approval (policy generation %d, the sidecar judged by %d); try again",
-			Escape(req.GetRule(), maxName), target.Name, req.GetPolicy(), ap.Generation, req.GetGeneration())
+			naming.Escape(req.GetRule(), maxName), target.Name, req.GetPolicy(), ap.Generation, req.GetGeneration())
 	}
 	if string(protocol) != req.GetProtocol() {
 		return nil, status.Errorf(codes.InvalidArgument, "target %s speaks %s", target.Name, protocol)
 	}
 	a := &ask{
 		policy: ap, target: target.Name, rule: req.GetRule(), protocol: protocol, approval: approval,
-		command: v1alpha1.RequestedCommand{Text: Escape(req.GetText(), maxText), Length: req.GetLength(), SHA256: req.GetDigest()},
-		words:   Escape(req.GetJustification(), maxJustification),
+		command: v1alpha1.RequestedCommand{Text: naming.Escape(req.GetText(), maxText), Length: req.GetLength(), SHA256: req.GetDigest()},
+		words:   naming.Escape(req.GetJustification(), maxJustification),
 		pod: v1alpha1.RequestingPod{
 			Name: c.Pod, UID: c.UID, ServiceAccount: c.ServiceAccount,
 			Owner: b.owners.of(ctx, c.pod), Images: images(c.pod),
@@ -150,11 +151,11 @@ func (a *ask) request(number int, now time.Time) *v1alpha1.ApprovalRequest {
 	return &v1alpha1.ApprovalRequest{
 		ObjectMeta: metav1.ObjectMeta{
 			Namespace: a.policy.Namespace,
-			Name:      requestName(a.pod.Name, a.key, number),
+			Name:      naming.Request(a.pod.Name, a.key, number),
 			Labels: map[string]string{
 				LabelRequest: a.key,
 				LabelPodUID:  string(a.pod.UID),
-				LabelPolicy:  labelValue(a.policy.Name),
+				LabelPolicy:  naming.Label(a.policy.Name),
 			},
 		},
 		Spec: v1alpha1.ApprovalRequestSpec{
@@ -182,9 +183,3 @@ const (
 	LabelPolicy  = "chaperone.dev/policy"
 	LabelTarget  = "chaperone.dev/target"
 )
-
-// requestName is short enough to be typed, and begins with who asks.
-func requestName(pod, key string, number int) string {
-	sum := sha256.Sum256(fmt.Appendf(nil, "%s/%d", key, number))
-	return shorten(pod, 50) + "-" + hex.EncodeToString(sum[:4])
-}

@@ -14,6 +14,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/chaperone-dev/chaperone/api/v1alpha1"
+	"github.com/chaperone-dev/chaperone/controllers/naming"
 	"github.com/chaperone-dev/chaperone/controllers/reference"
 	"github.com/chaperone-dev/chaperone/controllers/snapshot"
 	"github.com/chaperone-dev/chaperone/sidecar/control/controlpb"
@@ -84,14 +85,14 @@ func (b *Broker) target(ctx context.Context, c *caller, policy, name string) (*v
 	}
 	ap, _ := bound.Policy(policy)
 	if ap == nil {
-		return nil, nil, status.Errorf(codes.NotFound, "no policy %s is for this pod", Escape(policy, maxName))
+		return nil, nil, status.Errorf(codes.NotFound, "no policy %s is for this pod", naming.Escape(policy, maxName))
 	}
 	for i := range ap.Spec.Targets {
 		if ap.Spec.Targets[i].Name == name {
 			return ap, &ap.Spec.Targets[i], nil
 		}
 	}
-	return nil, nil, status.Errorf(codes.NotFound, "policy %s has no target %s", Escape(policy, maxName), Escape(name, maxName))
+	return nil, nil, status.Errorf(codes.NotFound, "policy %s has no target %s", naming.Escape(policy, maxName), naming.Escape(name, maxName))
 }
 
 // secretOf names the Secret that a target's credential is in, "" if it has none.

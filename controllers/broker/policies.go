@@ -10,6 +10,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/chaperone-dev/chaperone/controllers/naming"
 	"github.com/chaperone-dev/chaperone/sidecar/control/controlpb"
 )
 
@@ -116,7 +117,7 @@ func (b *Broker) listen(ctx context.Context, c *caller, stream grpc.BidiStreamin
 				ended <- status.Error(codes.InvalidArgument, "held_version is too long")
 				return
 			}
-			b.Presence.Held(c.UID, m.GetHeldVersion(), Escape(m.GetError(), maxReason), Escape(m.GetSidecarVersion(), maxSoftware))
+			b.Presence.Held(c.UID, m.GetHeldVersion(), naming.Escape(m.GetError(), maxReason), naming.Escape(m.GetSidecarVersion(), maxSoftware))
 		}
 	}()
 	go func() {

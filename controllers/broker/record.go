@@ -145,6 +145,7 @@ func (b *Broker) store(ctx context.Context, c *caller, r *recording, in *control
 
 func (b *Broker) storage(c *caller, err error) error {
 	b.Log.Error(err, "keeping a recording", "pod", c.Name())
+	b.Presence.Recording(c.UID, "recordings could not be stored: "+err.Error())
 	return status.Error(codes.Unavailable, "the recording could not be stored; try again")
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"regexp"
 	"strings"
 	"time"
 
@@ -18,6 +17,7 @@ import (
 
 	"github.com/chaperone-dev/chaperone/api/v1alpha1"
 	"github.com/chaperone-dev/chaperone/controllers/archive"
+	"github.com/chaperone-dev/chaperone/controllers/naming"
 	"github.com/chaperone-dev/chaperone/sidecar/control/controlpb"
 	"github.com/chaperone-dev/chaperone/sidecar/policy"
 	"github.com/chaperone-dev/chaperone/sidecar/record"
@@ -33,14 +33,11 @@ const (
 	defaultRetention = 720 * time.Hour
 )
 
-// targetForm is a target's name, or several joined by + where policies share a destination.
-var targetForm = regexp.MustCompile(`^[a-z0-9]([-a-z0-9+]{0,250}[a-z0-9])?$`)
-
 // open begins or continues a log and its SessionRecording.
 func (b *Broker) open(ctx context.Context, c *caller, in *controlpb.RecordRequest_Open) (*recording, error) {
 	ctx, cancel := context.WithTimeout(ctx, openTimeout)
 	defer cancel()
-	sr, err := b.describe(c, in)
+	sr, err := b.describe(ctx, c, in)
 	if err != nil {
 		return nil, err
 	}
@@ -57,7 +54,7 @@ func (b *Broker) open(ctx context.Context, c *caller, in *controlpb.RecordReques
 			err = b.Live.Get(ctx, client.ObjectKeyFromObject(sr), there)
 		}
 		if err != nil {
-			b.unrecorded(c, sr, err)
+			b.unrecorded(ctx, c, sr, err)
 			return nil, refused("filing the recording", err)
 		}
 	}
@@ -80,17 +77,18 @@ func (b *Broker) open(ctx context.Context, c *caller, in *controlpb.RecordReques
 	if err := b.Archive.PutEntry(ctx, &r.entry); err != nil {
 		return nil, b.storage(c, err)
 	}
+	b.Presence.Recording(c.UID, "")
 	ended, _ := log.Chain().Ended()
 	b.note(ctx, r, ended)
 	return r, nil
 }
 
 // describe makes the object of what the sidecar says and what the operator knows better.
-func (b *Broker) describe(c *caller, in *controlpb.RecordRequest_Open) (*v1alpha1.SessionRecording, error) {
+func (b *Broker) describe(ctx context.Context, c *caller, in *controlpb.RecordRequest_Open) (*v1alpha1.SessionRecording, error) {
 	switch {
 	case !record.ValidLogID(in.GetLog()):
 		return nil, status.Error(codes.InvalidArgument, "the log's name is not 32 hexadecimal digits")
-	case !targetForm.MatchString(in.GetTarget()):
+	case !naming.Target(in.GetTarget()):
 		return nil, status.Error(codes.InvalidArgument, "the log's target is not a target's name")
 	}
 	switch policy.Protocol(in.GetProtocol()) {
@@ -98,19 +96,19 @@ func (b *Broker) describe(c *caller, in *controlpb.RecordRequest_Open) (*v1alpha
 	default:
 		return nil, status.Error(codes.InvalidArgument, "the log's protocol is unknown")
 	}
-	policies, retention := b.recordedPolicies(c, in.GetPolicies())
+	policies, retention := b.recordedPolicies(ctx, c, in.GetPolicies())
 	start := b.started(c.pod, in.GetStartUnixMs())
 	return &v1alpha1.SessionRecording{
 		ObjectMeta: metav1.ObjectMeta{
 			Namespace: c.Namespace,
-			Name:      recordingName(c.Pod, in.GetTarget(), start, in.GetLog()),
-			Labels:    map[string]string{LabelPodUID: string(c.UID), LabelTarget: labelValue(strings.ReplaceAll(in.GetTarget(), "+", "."))},
+			Name:      naming.Recording(c.Pod, in.GetTarget(), start, in.GetLog()),
+			Labels:    map[string]string{LabelPodUID: string(c.UID), LabelTarget: naming.Label(in.GetTarget())},
 		},
 		Spec: v1alpha1.SessionRecordingSpec{
 			Log: in.GetLog(),
 			Pod: v1alpha1.RecordedPod{
 				Name: c.Pod, UID: c.UID, ServiceAccount: c.ServiceAccount, Node: c.pod.Spec.NodeName,
-				Owner: b.owners.of(context.Background(), c.pod),
+				Owner: b.owners.of(ctx, c.pod),
 			},
 			Target:    in.GetTarget(),
 			Protocol:  in.GetProtocol(),
@@ -124,15 +122,15 @@ func (b *Broker) describe(c *caller, in *controlpb.RecordRequest_Open) (*v1alpha
 
 // recordedPolicies keeps what can be the names of this namespace's policies, and returns the longest retention of
 // those that exist.
-func (b *Broker) recordedPolicies(c *caller, claimed []string) (names []string, retention time.Duration) {
+func (b *Broker) recordedPolicies(ctx context.Context, c *caller, claimed []string) (names []string, retention time.Duration) {
 	for _, full := range claimed[:min(len(claimed), maxPolicies)] {
 		name, ok := strings.CutPrefix(full, c.Namespace+"/")
-		if !ok || len(name) > 253 || name == "" || Escape(name, 253) != name {
+		if !ok || len(name) > 253 || name == "" || naming.Escape(name, 253) != name {
 			continue
 		}
 		names = append(names, name)
 		ap := &v1alpha1.AgentPolicy{}
-		if err := b.Client.Get(context.Background(), types.NamespacedName{Namespace: c.Namespace, Name: name}, ap); err == nil && ap.Spec.Recording.Retention != nil {
+		if err := b.Client.Get(ctx, types.NamespacedName{Namespace: c.Namespace, Name: name}, ap); err == nil && ap.Spec.Recording.Retention != nil {
 			retention = max(retention, ap.Spec.Recording.Retention.Duration)
 		}
 	}
@@ -152,15 +150,10 @@ func (b *Broker) started(pod *corev1.Pod, ms int64) time.Time {
 	return start
 }
 
-// recordingName says who, where and in which hour, and is unique by the log's own name.
-func recordingName(pod, target string, start time.Time, log string) string {
-	return fmt.Sprintf("%s-%s-%s-%s", shorten(pod, 100), shorten(strings.ReplaceAll(target, "+", "."), 80), start.Format("2006010215"), log[:8])
-}
-
 func logMeta(sr *v1alpha1.SessionRecording, user string) record.Meta {
 	return record.Meta{
 		Log: sr.Spec.Log, Target: sr.Spec.Target, Protocol: sr.Spec.Protocol, Policies: sr.Spec.Policies,
-		Start: sr.Spec.StartTime.UTC(), Terminal: sr.Spec.Terminal, User: Escape(user, maxUser),
+		Start: sr.Spec.StartTime.UTC(), Terminal: sr.Spec.Terminal, User: naming.Escape(user, maxUser),
 		Recording: sr.Name, Namespace: sr.Namespace, Pod: sr.Spec.Pod.Name, PodUID: string(sr.Spec.Pod.UID),
 		ServiceAccount: sr.Spec.Pod.ServiceAccount,
 	}
@@ -188,12 +181,16 @@ func (b *Broker) note(ctx context.Context, r *recording, ended bool) {
 }
 
 // unrecorded says on the pod and its policies that a recording could not be filed, which a quota may be the cause of.
-func (b *Broker) unrecorded(c *caller, sr *v1alpha1.SessionRecording, err error) {
+func (b *Broker) unrecorded(ctx context.Context, c *caller, sr *v1alpha1.SessionRecording, err error) {
+	if apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause) {
+		return // pods, policies and events of it are going too
+	}
+	b.Presence.Recording(c.UID, fmt.Sprintf("the recording of target %s could not be filed: %v", sr.Spec.Target, err))
 	b.Log.Error(err, "filing a recording", "pod", c.Name(), "recording", sr.Name)
 	b.Events.Eventf(c.pod, nil, corev1.EventTypeWarning, "NotRecorded", "Record", "the recording of target %s could not be filed: %v", sr.Spec.Target, err)
 	for _, name := range sr.Spec.Policies {
 		ap := &v1alpha1.AgentPolicy{}
-		if b.Client.Get(context.Background(), types.NamespacedName{Namespace: c.Namespace, Name: name}, ap) == nil {
+		if b.Client.Get(ctx, types.NamespacedName{Namespace: c.Namespace, Name: name}, ap) == nil {
 			b.Events.Eventf(ap, c.pod, corev1.EventTypeWarning, "NotRecorded", "Record", "pod %s: the recording of target %s could not be filed: %v", c.Pod, sr.Spec.Target, err)
 		}
 	}

@@ -19,6 +19,7 @@ import (
 
 	"github.com/chaperone-dev/chaperone/api/v1alpha1"
 	"github.com/chaperone-dev/chaperone/controllers/decision"
+	"github.com/chaperone-dev/chaperone/controllers/naming"
 )
 
 const (
@@ -189,7 +190,7 @@ func usedAt(ar *v1alpha1.ApprovalRequest) time.Time {
 
 func (r *requests) announce(pod *corev1.Pod, a *ask, ar *v1alpha1.ApprovalRequest) {
 	note := "%s of target %s waits for approval by rule %s of policy %s: kubectl patch apr %s -n %s --type=merge -p '{\"spec\":{\"decision\":{\"verdict\":\"Approve\"}}}'"
-	args := []any{Escape(a.command.Text, 120), a.target, a.rule, a.policy.Name, ar.Name, ar.Namespace}
+	args := []any{naming.Escape(a.command.Text, 120), a.target, a.rule, a.policy.Name, ar.Name, ar.Namespace}
 	r.events.Eventf(pod, ar, corev1.EventTypeNormal, "ApprovalRequested", "Approve", note, args...)
 	r.events.Eventf(a.policy, ar, corev1.EventTypeNormal, "ApprovalRequested", "Approve", note, args...)
 	r.events.Eventf(ar, pod, corev1.EventTypeNormal, "ApprovalRequested", "Approve", note, args...)

@@ -251,6 +251,7 @@ func (s *Sets) sweep(ctx context.Context) {
 	}
 	s.mu.Lock()
 	for name, ns := range s.namespaces {
+		clear(ns.bound) // of pods that may be gone
 		for uid, c := range ns.policies {
 			refers, known := there[uid]
 			if !known {

@@ -105,14 +105,3 @@ func pinned(pod *corev1.Pod) bool {
 	// Whoever may add a debug container runs what they like in this pod.
 	return n <= 64 && len(pod.Spec.EphemeralContainers) == 0
 }
-
-// shorten cuts a name so that another part can follow it in an object's name.
-func shorten(name string, most int) string {
-	if len(name) > most {
-		name = name[:most]
-	}
-	return strings.TrimRight(name, "-.")
-}
-
-// labelValue makes a label's value of an object's name, which may be longer than the 63 characters of one.
-func labelValue(name string) string { return shorten(name, 63) }

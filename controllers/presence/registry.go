@@ -24,6 +24,8 @@ type Sidecar struct {
 	Version string `json:"version,omitempty"`
 	// Error is why it could not put the last set in force; empty when it could.
 	Error string `json:"error,omitempty"`
+	// RecordingError is why its last recording could not be kept; empty when it could.
+	RecordingError string `json:"recordingError,omitempty"`
 	// Software is the sidecar's own version.
 	Software string `json:"software,omitempty"`
 	// Connected is false for one that hung up; Seen is when it was last heard.
@@ -88,6 +90,16 @@ func (r *Registry) Held(uid types.UID, version, failure, software string) {
 	e.Seen = r.clock.Now()
 	if e.Version != version || e.Error != failure || e.Software != software {
 		e.Version, e.Error, e.Software = version, failure, software
+		r.touch(e.Namespace)
+	}
+}
+
+// Recording notes whether what a sidecar records can be kept: "" if it can.
+func (r *Registry) Recording(uid types.UID, failure string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if e := r.entries[uid]; e != nil && e.RecordingError != failure {
+		e.RecordingError = failure
 		r.touch(e.Namespace)
 	}
 }

@@ -269,6 +269,8 @@ var _ = Describe("The broker's recordings", func() {
 		// No controller manager runs here, which would count.
 		quota.Status = corev1.ResourceQuotaStatus{Hard: quota.Spec.Hard, Used: quota.Spec.Hard}
 		Expect(kube.Status().Update(ctx, quota)).To(Succeed())
+		p := follow(o.connect(s.token))
+		Eventually(names(p)).WithTimeout(10 * time.Second).Should(Equal([]string{"billing"}))
 		stream, err := o.raw(s.token).Record(ctx)
 		Expect(err).NotTo(HaveOccurred())
 		Expect(stream.Send(&controlpb.RecordRequest{Message: &controlpb.RecordRequest_Open_{Open: &controlpb.RecordRequest_Open{
@@ -277,5 +279,7 @@ var _ = Describe("The broker's recordings", func() {
 		_, err = stream.Recv()
 		Expect(status.Code(err)).To(Equal(codes.FailedPrecondition), "%v", err)
 		Expect(err).To(MatchError(ContainSubstring("exceeded quota: none")))
+		known, _ := o.presence.Sidecars()
+		Expect(known[s.pod.UID].RecordingError).To(ContainSubstring("exceeded quota: none"))
 	}, SpecTimeout(time.Minute))
 })

@@ -1,4 +1,5 @@
-package broker
+// Package naming makes names of objects, and texts that people read, of what sidecars send. It is pure.
+package naming
 
 import (
 	"fmt"
