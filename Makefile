@@ -40,6 +40,7 @@ TEST_ARGS ?=
 
 CLUSTER_COMMAND := $(GO) -C hack/cluster run .
 GO_PACKAGES = $(GO) list -tags $(TAGS) ./...
+UNIT_PACKAGES = $$($(GO_PACKAGES) | grep -v -e /test/api -e /test/e2e)
 
 .PHONY: help
 help: ## List the targets.
@@ -111,13 +112,13 @@ test: ## Run every test, the fastest first; builds a cluster for the last of the
 
 .PHONY: test-unit
 test-unit: ## Test all packages that need no cluster and no API server.
-	$(GO) test -tags $(TAGS) $(TEST_ARGS) $$($(GO_PACKAGES) | grep -v -e /test/api -e /test/e2e)
-	$(GO) -C hack/cluster test $(TEST_ARGS) ./...
-	$(GO) -C hack/protogen test $(TEST_ARGS) ./...
+	@{ $(GO) test -tags $(TAGS) $(TEST_ARGS) $(UNIT_PACKAGES); \
+		$(GO) -C hack/cluster test $(TEST_ARGS) ./...; \
+		$(GO) -C hack/protogen test $(TEST_ARGS) ./...; } | grep -v 'no test files'
 
 .PHONY: test-race
 test-race: ## Run the unit tests with the race detector.
-	$(GO) test -race -tags $(TAGS) $(TEST_ARGS) $$($(GO_PACKAGES) | grep -v -e /test/api -e /test/e2e)
+	$(GO) test -race -tags $(TAGS) $(TEST_ARGS) $(UNIT_PACKAGES)
 
 # Suites name each spec as it runs; one at a time, because a suite starts servers of its own.
 SUITE := [ -t 1 ] || export GINKGO_NO_COLOR=true;
