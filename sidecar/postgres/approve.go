@@ -30,7 +30,7 @@ func (d *driver) approve(ctx context.Context) {
 	d.stop, d.stopped = stop, false
 	d.mu.Unlock()
 
-	gone := d.watch(stop)
+	gone := watch(d.agent, stop)
 	grant, err := d.session.Approvals.Await(ctx, ask, func(request string) {
 		d.mu.Lock()
 		d.core.Noted(request)
@@ -39,7 +39,8 @@ func (d *driver) approve(ctx context.Context) {
 			stop()
 		}
 	})
-	hungUp := gone()
+	ahead, hungUp := gone()
+	d.ahead = append(d.ahead, ahead...)
 
 	d.mu.Lock()
 	d.stop = nil
@@ -56,15 +57,16 @@ func (d *driver) approve(ctx context.Context) {
 	d.core.Decided(grant, err)
 }
 
-// watch reads ahead from the agent until the returned function is called, which tells whether the agent has hung
-// up; that also calls stop, at once.
-func (d *driver) watch(stop func()) (end func() bool) {
+// watch reads ahead from the agent until the returned function is called, which returns what was read and tells
+// whether the agent has hung up; that also calls stop, at once.
+func watch(agent net.Conn, stop func()) (end func() (ahead []byte, hungUp bool)) {
+	var read []byte
 	done := make(chan bool, 1)
 	go func() {
-		for len(d.ahead) < maxAhead {
+		for len(read) < maxAhead {
 			var p [4 << 10]byte
-			n, err := d.agent.Read(p[:])
-			d.ahead = append(d.ahead, p[:n]...)
+			n, err := agent.Read(p[:])
+			read = append(read, p[:n]...)
 			var timeout net.Error
 			switch {
 			case err == nil:
@@ -79,12 +81,12 @@ func (d *driver) watch(stop func()) (end func() bool) {
 		}
 		done <- false
 	}()
-	return func() bool {
+	return func() ([]byte, bool) {
 		// A read that a deadline ends has taken nothing, over TLS too.
-		_ = d.agent.SetReadDeadline(time.Unix(1, 0))
+		_ = agent.SetReadDeadline(time.Unix(1, 0))
 		hungUp := <-done
-		_ = d.agent.SetReadDeadline(time.Time{})
-		return hungUp
+		_ = agent.SetReadDeadline(time.Time{})
+		return read, hungUp
 	}
 }
 
@@ -156,6 +158,9 @@ func (p *Protocol) access(ctx context.Context, s *session.Session, agent net.Con
 		Text: text, Length: len(text), Digest: hex.EncodeToString(digest[:]),
 	}
 	name := ""
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	gone := watch(agent, stop)
 	grant, err := s.Approvals.Await(ctx, ask, func(request string) {
 		name = request
 		r := wire.ApprovalNotice(ask.Verdict, request)
@@ -163,6 +168,10 @@ func (p *Protocol) access(ctx context.Context, s *session.Session, agent net.Con
 		_ = s.Recorder.Record(record.Event{Kind: record.KindApproval, Text: text, Digest: ask.Digest, Request: request, Decision: "Pending",
 			Policy: ref.Policy, Rule: ruleAccess})
 	})
+	// What a client says before it is told that it may is lost with it: no client does.
+	if early, hungUp := gone(); hungUp || len(early) > 0 {
+		err = errors.Join(err, errAgentGone)
+	}
 	e := record.Event{Kind: record.KindApproval, Text: text, Digest: ask.Digest, Request: name, Decision: wire.Decision(err),
 		Policy: ref.Policy, Rule: ruleAccess}
 	if err != nil {

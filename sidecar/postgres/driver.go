@@ -365,6 +365,12 @@ func (d *driver) settle(ctx context.Context) bool {
 			}
 		}
 		if ended {
+			d.mu.Lock()
+			broken := d.core.Err() != nil
+			d.mu.Unlock()
+			if broken {
+				linger(d.agent.Conn)
+			}
 			d.end(nil)
 			return false
 		}
@@ -390,10 +396,17 @@ func (d *driver) settle(ctx context.Context) bool {
 	}
 }
 
+// refusalFlush bounds how long a refused agent waits for its answer while the operator is away.
+const refusalFlush = 2 * time.Second
+
 // flushRecords waits until the operator has what was recorded. d.mu is held around it.
 func (d *driver) flushRecords(ctx context.Context) {
+	limit := d.opts.FlushTimeout
+	if d.core.Refusing() {
+		limit = min(limit, refusalFlush)
+	}
 	d.mu.Unlock()
-	ctx, cancel := context.WithTimeout(ctx, d.opts.FlushTimeout)
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	err := d.session.Recorder.Flush(ctx)
 	cancel()
 	d.mu.Lock()

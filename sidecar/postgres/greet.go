@@ -160,6 +160,14 @@ type ahead struct {
 	buf []byte
 }
 
+// CloseWrite closes the writing half, where the connection has one.
+func (a *ahead) CloseWrite() error {
+	if half, ok := a.Conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return net.ErrClosed
+}
+
 func (a *ahead) Read(p []byte) (int, error) {
 	if len(a.buf) > 0 {
 		n := copy(p, a.buf)

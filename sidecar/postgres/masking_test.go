@@ -288,6 +288,19 @@ func TestMaskedTexts(t *testing.T) {
 			t.Fatal(e.Message)
 		}
 	})
+	t.Run("what a deferred constraint quotes at the end is withheld", func(t *testing.T) {
+		rows(t, conn, "CREATE TEMP TABLE late (n int UNIQUE DEFERRABLE INITIALLY DEFERRED)")
+		rows(t, conn, "BEGIN; SELECT name FROM customers; INSERT INTO late VALUES (7), (7)")
+		_, err := query(conn, "COMMIT")
+		if e := wantError(t, err, "23505"); !strings.Contains(e.Detail, "withheld") {
+			t.Fatalf("detail %q", e.Detail)
+		}
+		rows(t, conn, "BEGIN; INSERT INTO late VALUES (7), (7)")
+		_, err = query(conn, "COMMIT")
+		if e := wantError(t, err, "23505"); !strings.Contains(e.Detail, "(n)=(7)") {
+			t.Fatalf("detail %q", e.Detail)
+		}
+	})
 	t.Run("errors elsewhere keep their words", func(t *testing.T) {
 		_, err := query(conn, "SELECT 'x'::int")
 		wantError(t, err, "22P02", `invalid input syntax for type integer: "x"`)

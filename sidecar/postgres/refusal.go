@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"errors"
+	"io"
 	"net"
 	"time"
 
@@ -34,8 +35,26 @@ func tell(agent net.Conn, err error) {
 		return
 	}
 	_ = agent.SetWriteDeadline(time.Now().Add(farewell))
-	_, _ = agent.Write(out) // the agent may be gone; there is nobody else to tell
+	if _, err := agent.Write(out); err == nil { // else the agent is gone, and there is nobody to tell
+		linger(agent)
+	}
 }
+
+// linger lets the last word arrive: a connection that is closed with bytes of the peer's unread is reset, and what
+// the peer has not read yet is lost with it.
+func linger(conn net.Conn) {
+	if half, ok := conn.(interface{ CloseWrite() error }); !ok || half.CloseWrite() != nil {
+		return
+	}
+	_ = conn.SetReadDeadline(time.Now().Add(lingering))
+	_, _ = io.CopyN(io.Discard, conn, maxLinger)
+}
+
+const (
+	// lingering is how long a peer has to read the last word, and maxLinger how much it may say meanwhile.
+	lingering = time.Second
+	maxLinger = 1 << 20
+)
 
 // farewell bounds the last write to an agent.
 const farewell = 5 * time.Second

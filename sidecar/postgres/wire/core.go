@@ -68,39 +68,43 @@ type Core struct {
 	copyIn  copyState
 
 	// The server's side.
-	held      []byte // a part of a frame that has to be whole
-	need      int    // its size
-	pass      int    // bytes of a frame still to come that need not be whole
-	swallow   bool   // those bytes do not go on
-	scratch   []byte
-	row       []byte
-	queue     queue
-	tx        byte
-	copyOut   *copyOut
-	dropping  bool // what the server sends is dropped up to its next ReadyForQuery
-	cancel    bool
-	cancels   int // requests under way
-	ending    bool
-	closed    bool
-	farewell  bool // the server has said why it ends the session
-	err       error
-	noted     string // name of the approval request that was told last
-	commands  uint64
-	sequence  uint64 // numbers segments
-	names     names
-	verdicts  map[string]*judged
-	nameWork  int // forwarded statements that have yet to change names by SQL
-	state     sql.State
-	version   uint64 // of state and temps
-	path      string // canonical search_path; initial at connect
-	initial   string
-	stale     bool // the search path or role may have changed
-	touched   bool // they changed inside the open transaction
-	reporting bool // the server reports search_path by itself (PostgreSQL 18)
+	held     []byte // a part of a frame that has to be whole
+	need     int    // its size
+	pass     int    // bytes of a frame still to come that need not be whole
+	swallow  bool   // those bytes do not go on
+	scratch  []byte
+	hashed   []byte
+	row      []byte
+	queue    queue
+	tx       byte
+	copyOut  *copyOut
+	dropping bool // what the server sends is dropped up to its next ReadyForQuery
+	cancel   bool
+	cancels  int // requests under way
+	ending   bool
+	closed   bool
+	farewell bool // the server has said why it ends the session
+	err      error
+	noted    string // name of the approval request that was told last
+	commands uint64
+	sequence uint64 // numbers segments
+	names    names
+	verdicts map[string]*judged
+	// cachedText is the length of the texts in verdicts.
+	cachedText int
+	nameWork   int // forwarded statements that have yet to change names by SQL
+	state      sql.State
+	version    uint64 // of state and temps
+	path       string // canonical search_path; initial at connect
+	initial    string
+	stale      bool // the search path or role may have changed
+	touched    bool // they changed inside the open transaction
+	reporting  bool // the server reports search_path by itself (PostgreSQL 18)
 	// temps are the session's temporary relations, nil while they are not known; layered is temps over under.
 	temps, layered, under *catalogue.Catalogue
 
 	tempStale bool // temps has to be read
+	sensitive bool // the open transaction has touched protected columns
 	altering  bool // this session's statements may be changing the catalogue
 	// refreshed counts the refreshes that the message at the front has seen: a new path may need the catalogue.
 	refreshed int
@@ -231,6 +235,10 @@ func (c *Core) Ended() bool { return c.closed || c.ending }
 // Err is why the session broke.
 func (c *Core) Err() error { return c.err }
 
+// Refusing tells, while Wait is WaitFlush, that what is recorded is a refusal, which stands however that goes: it
+// need not be waited for long.
+func (c *Core) Refusing() bool { return c.pending != nil && c.pending.refusal != nil }
+
 // Flushed says how it went to make the records safe.
 func (c *Core) Flushed(err error) {
 	if c.wait != WaitFlush {
@@ -288,6 +296,7 @@ func (c *Core) rules() *Rules {
 	if r := c.cfg.Rules(); r != c.compiled {
 		c.compiled = r
 		clear(c.verdicts)
+		c.cachedText = 0
 	}
 	return c.compiled
 }

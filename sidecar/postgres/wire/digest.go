@@ -4,41 +4,43 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
-	"hash"
 )
 
-// Digest fields, each a byte that no text can hold (NUL), a letter, a length and the field.
+// Digest fields: each a byte that no text can hold (NUL), a letter, a length and the field.
 const (
 	fieldDatabase = 'd'
-	fieldPath     = 'p' // search_path, where it is not the one that the session began with
+	fieldPath     = 'p' // search_path and role, where they are not those that the session began with
 	fieldPrepared = 's' // the text behind an EXECUTE's or FETCH's name
 	fieldValues   = 'v' // SHA-256 over the Parse's parameter types and the Bind's formats and values
 )
 
-// digest is the SHA-256, in hex, over what will run: the statement and whatever decides what it does when it
-// runs. An approval is for it and nothing else. A statement has one digest whether it comes as a simple query or
-// without values through the extended protocol.
-type digest struct{ hash.Hash }
-
-func (c *Core) digest(text string) digest {
-	d := digest{sha256.New()}
-	d.Write([]byte(text))
-	d.field(fieldDatabase, []byte(c.cfg.Database))
+// digestOf is the SHA-256, in hex, over what will run: the statement's text, and whatever else decides what it does
+// when it runs: the database, what its names stand for, what is bound. An approval is for it and nothing else. A
+// statement has one digest whether it comes as a simple query or without values through the extended protocol.
+func (c *Core) digestOf(text string, named []*statement, b *binding) string {
+	d := append(c.hashed[:0], text...)
+	d = hashField(d, fieldDatabase, c.cfg.Database)
 	if c.path != c.initial || c.stale {
-		d.field(fieldPath, []byte(c.path))
+		d = hashField(d, fieldPath, c.path)
 	}
-	return d
+	for _, s := range named {
+		if s != nil {
+			d = hashField(d, fieldPrepared, s.text)
+		}
+	}
+	if b != nil && b.number > 0 {
+		d = hashField(d, fieldValues, "")
+		d = b.hash.Sum(d)
+	}
+	sum := sha256.Sum256(d)
+	c.hashed = keepScratch(d)
+	var out [2 * sha256.Size]byte
+	hex.Encode(out[:], sum[:])
+	return string(out[:])
 }
 
-func (d digest) field(name byte, value []byte) {
-	var head [6]byte
-	head[1] = name
-	binary.BigEndian.PutUint32(head[2:], uint32(len(value)))
-	d.Write(head[:])
-	d.Write(value)
-}
-
-func (d digest) text() string {
-	var sum [sha256.Size]byte
-	return hex.EncodeToString(d.Sum(sum[:0]))
+func hashField(d []byte, name byte, value string) []byte {
+	d = append(d, 0, name)
+	d = binary.BigEndian.AppendUint32(d, uint32(len(value)))
+	return append(d, value...)
 }

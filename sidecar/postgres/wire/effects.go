@@ -7,6 +7,8 @@ import (
 // forwarded notes what a statement that runs now will do to what later ones mean.
 func (c *Core) forwarded(o *owed) {
 	j := o.judged
+	o.sensitive = j.settles && c.sensitive
+	c.sensitive = c.sensitive || j.touches || o.touching()
 	if j.names {
 		c.nameWork++
 		o.counted = true
@@ -72,7 +74,7 @@ func (c *Core) completed(o *owed) {
 	}
 	switch p.Kind {
 	case sql.KindPrepare:
-		if len(c.names.statements) < maxNames {
+		if c.names.room(len(p.Text)) {
 			c.names.statements[p.Prepared.Name] = &statement{text: p.Text, bySQL: true}
 		}
 	case sql.KindDeallocate:

@@ -64,9 +64,10 @@ func (c *Core) parse(frame, body []byte) bool {
 		what, _, _ := c.gate(subject{judged: j, verdict: j.verdict, text: j.text, digest: c.digestOf(j.text, nil, nil)})
 		return what == refused
 	}
-	if len(c.names.statements) >= maxNames {
+	if !c.names.room(len(j.text)) {
 		c.refuse(refusal{code: codeTooMany, server: true,
-			message: fmt.Sprintf("the session has more than %d prepared statements", maxNames)}, false)
+			message: fmt.Sprintf("the session has more than %d prepared statements, or more than %d bytes of them", maxNames, maxNamesText),
+			hint:    "Close those that are not used any more."}, false)
 		return true
 	}
 	s := &statement{text: j.text, segment: c.segment.number}
@@ -126,6 +127,9 @@ func (c *Core) bind(frame, body []byte) bool {
 	}
 	if !c.nameable(portalName, name) {
 		return true
+	}
+	if !c.fresh() {
+		return false
 	}
 	s, ok := c.find(name)
 	if !ok {
@@ -313,6 +317,9 @@ func (c *Core) execute(frame, body []byte) bool {
 	}
 	if !c.nameable(name) {
 		return true
+	}
+	if !c.fresh() {
+		return false
 	}
 	p, ok := c.findPortal(name)
 	if !ok {

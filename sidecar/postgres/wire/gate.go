@@ -219,10 +219,10 @@ func Decision(err error) string {
 		return "Denied"
 	case errors.Is(err, session.ErrExpired):
 		return "Expired"
-	case errors.Is(err, session.ErrPending):
-		return "Pending"
+	case errors.Is(err, session.ErrUnavailable):
+		return "Unavailable"
 	}
-	return "Unavailable"
+	return "Pending" // people may still decide, though nobody waits any more
 }
 
 func errorText(err error) string {

@@ -2,6 +2,7 @@ package wire
 
 import (
 	"errors"
+	"strings"
 
 	"github.com/chaperone-dev/chaperone/sidecar/policy"
 	"github.com/chaperone-dev/chaperone/sidecar/postgres/catalogue"
@@ -39,6 +40,7 @@ type part struct {
 
 // effects are what a query string does to what later ones mean.
 type effects struct {
+	settles   bool // a deferred constraint can fail in it, and quote what statements before it have written
 	names     bool // defines, uses or drops prepared statements or cursors by SQL
 	uses      bool // runs a statement or a cursor by its name
 	tracked   bool // may change search_path or role
@@ -51,10 +53,12 @@ type effects struct {
 	unknown   bool // was not understood
 }
 
-// maxVerdicts and maxCached bound the verdicts kept for the next time: by number, and by a text's length.
+// The verdicts kept for the next time are bounded by their number, by the length of one text and of all: a pod has
+// dozens of sessions, and its sidecar's memory is counted in tens of MiB.
 const (
-	maxVerdicts = 256
-	maxCached   = 8 << 10
+	maxVerdicts   = 64
+	maxCached     = 4 << 10
+	maxCachedText = 32 << 10
 )
 
 // judge understands and judges a query string as of now. unsure says that what a name means cannot be known now.
@@ -89,10 +93,12 @@ func (c *Core) judge(text []byte, unsure bool) *judged {
 	if unsure || unsettled || len(text) > maxCached {
 		return j
 	}
-	if len(c.verdicts) >= maxVerdicts {
+	if len(c.verdicts) >= maxVerdicts || c.cachedText+len(j.text) > maxCachedText {
 		clear(c.verdicts)
+		c.cachedText = 0
 	}
 	c.verdicts[j.text] = j
+	c.cachedText += len(j.text)
 	return j
 }
 
@@ -118,6 +124,22 @@ func (j *judged) read(state sql.State) {
 		j.note(p)
 	}
 	j.decide()
+	for i := range j.parts {
+		j.parts[i].Statement = withoutTree(j.parts[i].Statement)
+	}
+}
+
+// withoutTree returns what is known of a statement without its parse tree, which takes many times its text.
+func withoutTree(s *sql.Statement) *sql.Statement {
+	if s == nil {
+		return nil
+	}
+	return &sql.Statement{
+		Kind: s.Kind, Tag: s.Tag, Text: s.Text, Start: s.Start, End: s.End, Commands: s.Commands,
+		Transaction: s.Transaction, Setting: s.Setting, Prepared: s.Prepared, Cursor: s.Cursor, Copy: s.Copy,
+		Discard: s.Discard, Inner: withoutTree(s.Inner), ReturnsRows: s.ReturnsRows,
+		CreatesTemporary: s.CreatesTemporary, ChangesCatalogue: s.ChangesCatalogue,
+	}
 }
 
 // trace finds where the columns of a statement come from and adds what that says to its commands.
@@ -175,6 +197,7 @@ func (j *judged) note(p *part) {
 		j.names, j.tracked, j.catalogue = true, true, true
 	case sql.KindTransaction:
 		j.ends = p.Transaction == nil || p.Transaction.Kind != sql.Begin
+		j.settles = true
 	case sql.KindCopy:
 		j.copyIn = j.copyIn || p.Copy != nil && !p.Copy.To
 	}
@@ -186,6 +209,9 @@ func (j *judged) note(p *part) {
 		j.temporary = true
 	case p.ChangesCatalogue:
 		j.catalogue = true
+	}
+	if strings.HasPrefix(p.Tag, "SET CONSTRAINTS") {
+		j.settles = true
 	}
 	for i := range p.Commands {
 		s := p.Commands[i].SQL

@@ -58,6 +58,7 @@ type ruleName struct{ policy, rule string }
 type names struct {
 	statements map[string]*statement
 	portals    map[string]*portal
+	added      int
 }
 
 func (n *names) init() {
@@ -145,5 +146,25 @@ func (n *names) endTransaction(segment uint64) {
 	}
 }
 
-// maxNames bounds the prepared statements, and the portals, of one session.
-const maxNames = 10000
+// The prepared statements, and the portals, of one session are bounded by their number, and by the length of the
+// statements' texts together.
+const (
+	maxNames     = 10000
+	maxNamesText = 8 << 20
+)
+
+// room tells whether one more statement of a text may be kept. added only grows between two counts, so that most
+// statements are not counted.
+func (n *names) room(text int) bool {
+	if len(n.statements) >= maxNames {
+		return false
+	}
+	if n.added += text; n.added <= maxNamesText {
+		return true
+	}
+	n.added = text
+	for _, s := range n.statements {
+		n.added += len(s.text)
+	}
+	return n.added <= maxNamesText
+}

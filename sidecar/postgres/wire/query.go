@@ -138,20 +138,6 @@ func (j *judged) commandsOf(s *statement) []policy.Command {
 	return j.commands
 }
 
-// digestOf is the digest of what a text runs: with what its names stand for, with what is bound.
-func (c *Core) digestOf(text string, named []*statement, b *binding) string {
-	d := c.digest(text)
-	for _, s := range named {
-		if s != nil {
-			d.field(fieldPrepared, []byte(s.text))
-		}
-	}
-	if b != nil && b.number > 0 {
-		d.field(fieldValues, b.hash.Sum(nil))
-	}
-	return d.text()
-}
-
 // overlay is the session's names as the statements of one query string see them, each what the ones before it
 // have made.
 type overlay struct {

@@ -43,6 +43,8 @@ type owed struct {
 
 	judged *judged
 	run    execution
+	// sensitive says that the errors of statements before it in the transaction may come with it.
+	sensitive bool
 	// counted says that nameWork counts it.
 	counted bool
 	// refresh is what a hidden query is for.

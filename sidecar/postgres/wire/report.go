@@ -27,6 +27,9 @@ func (o *owed) touching() bool {
 	if o == nil {
 		return false
 	}
+	if o.sensitive {
+		return true
+	}
 	if j := o.judged; j != nil {
 		if j.touches {
 			return true

@@ -226,6 +226,7 @@ func (c *Core) ready(o *owed, frame, body []byte, alias bool) {
 		if c.altering && !c.running() {
 			c.altered()
 		}
+		c.sensitive = c.sensitive && c.running()
 	}
 	if o.refresh != nil {
 		c.refreshEnded(o.refresh)
