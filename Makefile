@@ -26,7 +26,8 @@ export PATH := $(BIN):$(CLUSTER_DIR)/path:$(PATH)
 TAGS := netgo,osusergo
 export CGO_ENABLED := 1
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
-LDFLAGS := -s -w -linkmode external -extldflags "-static" -X main.version=$(VERSION)
+LDFLAGS = -s -w -X main.version=$(VERSION)
+STATIC := -linkmode external -extldflags "-static"
 
 NAMESPACE ?= chaperone-system
 IMAGE_PREFIX ?= localhost/chaperone
@@ -56,11 +57,12 @@ demo: ## Build a cluster, install Chaperone, watch an agent work, be refused, wa
 
 ##@ Build
 
-PROGRAMS := operator sidecar kubectl-chaperone
-
-.PHONY: build $(PROGRAMS)
-build: $(PROGRAMS) ## Build bin/operator, bin/sidecar and bin/kubectl-chaperone, each static.
-$(PROGRAMS): # Go knows what is stale; make does not.
+.PHONY: build operator sidecar kubectl-chaperone
+build: operator sidecar kubectl-chaperone ## Build bin/operator and bin/sidecar, static for images without a C library, and the plugin.
+# Go knows what is stale; make does not.
+operator sidecar: %:
+	$(GO) build -tags $(TAGS) -ldflags '$(LDFLAGS) $(STATIC)' -o $(BIN)/$@ ./cmd/$@
+kubectl-chaperone:
 	$(GO) build -tags $(TAGS) -ldflags '$(LDFLAGS)' -o $(BIN)/$@ ./cmd/$@
 
 .PHONY: clean
