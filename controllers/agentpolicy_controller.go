@@ -65,7 +65,7 @@ func (r *AgentPolicyReconciler) Reconcile(ctx context.Context, req ctrl.Request)
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
 	seen, err := r.observe(ctx, ap)
-	if err != nil {
+	if err != nil || seen.namespace.Status.Phase == corev1.NamespaceTerminating {
 		return ctrl.Result{}, err
 	}
 	wanted := policyStatus(seen)

@@ -161,30 +161,3 @@ func aboutPods(r admissionregistrationv1.RuleWithOperations) bool {
 		return resource == "pods" || resource == "*" || resource == "*/*" || len(resource) > 5 && resource[:5] == "pods/"
 	})
 }
-
-// Selects tells whether a fail-closed entry about pods selects the namespace; used to say so in a policy's status.
-func (r *WebhookScopeReconciler) Selects(ctx context.Context, namespace string) error {
-	if exempt(namespace, r.OperatorNamespace) {
-		return fmt.Errorf("namespace %s is never injected, because the cluster and the operator itself depend on it; put agents elsewhere", namespace)
-	}
-	mutating := &admissionregistrationv1.MutatingWebhookConfiguration{}
-	if err := r.Client.Get(ctx, client.ObjectKey{Name: r.Configurations}, mutating); err != nil {
-		return fmt.Errorf("mutating webhook configuration %s: %w; install the operator's webhooks", r.Configurations, err)
-	}
-	for i := range mutating.Webhooks {
-		w := &mutating.Webhooks[i]
-		if !slices.ContainsFunc(w.Rules, aboutPods) || w.FailurePolicy != nil && *w.FailurePolicy == admissionregistrationv1.Ignore {
-			continue
-		}
-		selector := w.NamespaceSelector
-		if selector == nil {
-			return nil
-		}
-		for _, m := range selector.MatchExpressions {
-			if m.Key == corev1.LabelMetadataName && m.Operator == metav1.LabelSelectorOpIn && slices.Contains(m.Values, namespace) {
-				return nil
-			}
-		}
-	}
-	return fmt.Errorf("the webhooks do not select namespace %s yet", namespace)
-}

@@ -38,6 +38,11 @@ func (p *parts) health() error {
 			return nil
 		},
 		"bucket": bucket.ready,
+		"registration": func(r *http.Request) error {
+			ctx, cancel := context.WithTimeout(r.Context(), checkTimeout)
+			defer cancel()
+			return p.scope.Registered(ctx)
+		},
 	}
 	for name, check := range checks {
 		if err := p.mgr.AddReadyzCheck(name, check); err != nil {

@@ -12,17 +12,17 @@ import (
 func (p *parts) reconcilers() error {
 	events := p.mgr.GetEventRecorder("chaperone")
 	now := clock.RealClock{}
-	scope := &controllers.WebhookScopeReconciler{
+	p.scope = &controllers.WebhookScopeReconciler{
 		Client: p.mgr.GetClient(), Configurations: p.flags.webhookConfigurations, APIService: p.flags.apiService,
 		OperatorNamespace: p.flags.namespace, Roots: p.serving.Roots,
 	}
 	return controllers.Setup(p.mgr, controllers.Options{
 		Policies: &controllers.AgentPolicyReconciler{
-			Client: p.mgr.GetClient(), Live: p.live, Sets: p.sets, Sidecars: p.board.Sidecars, Webhooks: scope.Selects,
+			Client: p.mgr.GetClient(), Live: p.live, Sets: p.sets, Sidecars: p.board.Sidecars, Webhooks: p.scope.Selects,
 			OperatorNamespace: p.flags.namespace, Events: events, Clock: now, Started: time.Now(),
 		},
 		Sidecars: p.registry,
-		Scope:    scope,
+		Scope:    p.scope,
 		Roots:    p.rootsChanged,
 		Requests: &controllers.ApprovalRequestReconciler{
 			Client: p.mgr.GetClient(), Key: p.keys.DecisionMAC, Retention: p.flags.requestRetention, Events: events, Clock: now,

@@ -26,6 +26,7 @@ import (
 	ctrlwebhook "sigs.k8s.io/controller-runtime/pkg/webhook"
 
 	"github.com/chaperone-dev/chaperone/api/v1alpha1"
+	"github.com/chaperone-dev/chaperone/controllers"
 	"github.com/chaperone-dev/chaperone/controllers/archive"
 	"github.com/chaperone-dev/chaperone/controllers/broker"
 	"github.com/chaperone-dev/chaperone/controllers/certs"
@@ -154,7 +155,9 @@ type parts struct {
 	rootsChanged <-chan event.GenericEvent
 	sets         *broker.Sets
 	broker       *broker.Broker
-	log          logr.Logger
+	// scope is set by reconcilers.
+	scope *controllers.WebhookScopeReconciler
+	log   logr.Logger
 }
 
 func newScheme() (*runtime.Scheme, error) {

@@ -12,9 +12,12 @@ import (
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/util/retry"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
 	"github.com/chaperone-dev/chaperone/api/v1alpha1"
 	"github.com/chaperone-dev/chaperone/controllers/decision"
@@ -231,6 +234,52 @@ var _ = Describe("The broker's approvals", func() {
 		By("asking from another pod")
 		other := o.connect(o.startPod(ctx, ns, "other", agent, nil).token)
 		Expect(ask(ctx, other, billing(), "UPDATE t SET a = 1", 0).outcome()).To(MatchError(session.ErrPending))
+	}, SpecTimeout(time.Minute))
+
+	It("count for the whole workload where the rule says so, by owner and digests", func(ctx SpecContext) {
+		apply(ctx, &v1alpha1.AgentPolicy{}, ns, `
+metadata: {name: nightly}
+spec:
+  podSelector: {matchLabels: {app: agent}}
+  targets:
+  - name: billing
+    hosts: [nightly-db.svc]
+    port: 5432
+    postgres: {rules: [{name: writes, match: {commands: [UPDATE]}, action: RequireApproval, approval: {scope: Workload}}]}`)
+		cron := apply(ctx, &batchv1.CronJob{}, ns, `
+metadata: {name: report}
+spec:
+  schedule: "0 3 * * *"
+  jobTemplate: {spec: {template: {spec: {restartPolicy: Never, containers: [{name: agent, image: localhost/agent:1}]}}}}`)
+		// run is one night's pod: a Job of the CronJob, a pod of the Job, its image as the kubelet pulled it.
+		run := func(name, digest string) *control.Client {
+			job := &batchv1.Job{Spec: batchv1.JobSpec{Template: cron.Spec.JobTemplate.Spec.Template}}
+			job.Name, job.Namespace = name, ns
+			Expect(controllerutil.SetControllerReference(cron, job, scheme)).To(Succeed())
+			Expect(kube.Create(ctx, job)).To(Succeed())
+			s := o.startPod(ctx, ns, name, agent, func(p *corev1.Pod) {
+				Expect(controllerutil.SetControllerReference(job, p, scheme)).To(Succeed())
+			})
+			s.pod.Status.ContainerStatuses = []corev1.ContainerStatus{{Name: "agent", ImageID: "localhost/agent@sha256:" + digest}}
+			Expect(kube.Status().Update(ctx, s.pod)).To(Succeed())
+			return o.connect(s.token)
+		}
+		monday := run("report-1", "aa")
+		first := ask(ctx, monday, ns+"/nightly", "UPDATE t SET a = 1", 0)
+		Expect(first.outcome()).To(MatchError(session.ErrPending))
+		name := first.name()
+		Expect(requests(ctx)[0].Spec.Pod.Owner).To(Equal("CronJob/report"))
+		decide(ctx, o.keys.DecisionMAC, ns, name, "alice", approve)
+		By("asking from a pod of another image, which is another agent")
+		Expect(ask(ctx, run("report-2", "bb"), ns+"/nightly", "UPDATE t SET a = 1", 0).outcome()).To(MatchError(session.ErrPending))
+		By("asking from the next night's pod")
+		tuesday := run("report-3", "aa")
+		var last *asking
+		Eventually(func() error {
+			last = ask(ctx, tuesday, ns+"/nightly", "UPDATE t SET a = 1", 0)
+			return last.outcome()
+		}).WithTimeout(5 * time.Second).Should(Succeed())
+		Expect(last.grant.Request).To(Equal(name))
 	}, SpecTimeout(time.Minute))
 
 	It("bound what one pod can ask of people", func(ctx SpecContext) {

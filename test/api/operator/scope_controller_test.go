@@ -98,6 +98,8 @@ webhooks:
 			Key: "kubernetes.io/metadata.name", Operator: metav1.LabelSelectorOpNotIn, Values: []string{"kube-system", operatorNamespace},
 		}))
 
+		Expect(r.Registered(ctx)).To(Succeed())
+
 		By("deleting a policy")
 		Expect(kube.Delete(ctx, first)).To(Succeed())
 		Eventually(selected).WithTimeout(10 * time.Second).ShouldNot(ContainElement(one))
@@ -121,6 +123,7 @@ webhooks:
 		roots = testRoot(ctx)
 		want := roots
 		mu.Unlock()
+		Expect(r.Registered(ctx)).To(MatchError(ContainSubstring("does not have the operator's root yet")))
 		changed <- event.GenericEvent{Object: &v1alpha1.AgentPolicy{}}
 		Eventually(func() ([]byte, error) {
 			got, err := scope()
