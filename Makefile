@@ -112,14 +112,21 @@ lint: bin/golangci-lint bin/govulncheck bin/helm ## Run golangci-lint, govulnche
 test: ## Run every test, the fastest first; builds a cluster for the last of them.
 	@hack/phases test-unit verify-generated test-api test-e2e
 
+# Some tests run a real PostgreSQL out of Debian packages. A fresh machine has no lists of them, or lists so old that
+# the mirror has moved on.
+.PHONY: package-lists
+package-lists:
+	@ls $(CLUSTER_DIR)/postgres/*/complete >/dev/null 2>&1 || [ "$$(id -u)" != 0 ] || apt-get -qq update || \
+		echo "the package lists could not be fetched anew; going on with those that are there" >&2
+
 .PHONY: test-unit
-test-unit: ## Test all packages that need no cluster and no API server.
+test-unit: package-lists ## Test all packages that need no cluster and no API server.
 	@{ $(GO) test -tags $(TAGS) $(TEST_ARGS) $(UNIT_PACKAGES); \
 		$(GO) -C hack/cluster test $(TEST_ARGS) ./...; \
 		$(GO) -C hack/protogen test $(TEST_ARGS) ./...; } | grep -v 'no test files'
 
 .PHONY: test-race
-test-race: ## Run the unit tests with the race detector.
+test-race: package-lists ## Run the unit tests with the race detector.
 	$(GO) test -race -tags $(TAGS) $(TEST_ARGS) $(UNIT_PACKAGES)
 
 # Suites name each spec as it runs; one at a time, because a suite starts servers of its own.
