@@ -44,10 +44,11 @@ type Protocol struct {
 
 	mu         sync.Mutex // guards what follows
 	catalogues map[catalogueKey]*catalogue.Shared
-	open       map[string]int // sessions by target
+	open       map[string]int // sessions by destination
 }
 
-type catalogueKey struct{ target, database, user string }
+// catalogueKey is a database as one of its roles sees it.
+type catalogueKey struct{ address, database, user string }
 
 var _ session.Protocol = (*Protocol)(nil)
 
@@ -179,27 +180,28 @@ const maxRules = 64
 // admit counts the session against the policy's limit.
 func (p *Protocol) admit(rules *wire.Rules) (release func(), err error) {
 	d := rules.Destination()
+	key := fmt.Sprint(d.Hosts(), d.Port())
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if limit := d.Postgres().Limits.MaxConnections; limit > 0 && int64(p.open[d.Name()]) >= limit {
+	if limit := d.Postgres().Limits.MaxConnections; limit > 0 && int64(p.open[key]) >= limit {
 		return nil, refuse("53300", fmt.Sprintf("target %s has %d sessions of this pod open, which is the policy's limit", d.Name(), limit),
 			"Close a connection first.")
 	}
-	p.open[d.Name()]++
+	p.open[key]++
 	return func() {
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		if p.open[d.Name()]--; p.open[d.Name()] == 0 {
-			delete(p.open, d.Name())
+		if p.open[key]--; p.open[key] == 0 {
+			delete(p.open, key)
 		}
 	}, nil
 }
 
 // shared returns what the pod's sessions know together of a database's relations, as one of its roles sees them.
-func (p *Protocol) shared(target, database, user string) *catalogue.Shared {
+func (p *Protocol) shared(address, database, user string) *catalogue.Shared {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	key := catalogueKey{target, database, user}
+	key := catalogueKey{address, database, user}
 	c := p.catalogues[key]
 	if c == nil {
 		c = catalogue.NewShared(time.Now, p.opts.CatalogueAge)

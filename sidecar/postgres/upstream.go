@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgproto3/v2"
@@ -46,7 +48,7 @@ func newTarget(d *policy.Destination, asked string) (*target, error) {
 	if hosts := d.Hosts(); len(hosts) > 0 {
 		t.host = hosts[0]
 		for _, h := range hosts {
-			if h == asked {
+			if strings.EqualFold(h, strings.TrimSuffix(asked, ".")) {
 				t.host = h
 			}
 		}
@@ -244,7 +246,7 @@ func (p *Protocol) survey(ctx context.Context, t *target, rules *wire.Rules, con
 	}
 	row := results[0].Rows[0]
 	up := &upstream{user: config.User, path: wire.ParsePath(string(row[0])), role: string(row[1])}
-	up.shared = p.shared(t.Name(), config.Database, config.User)
+	up.shared = p.shared(net.JoinHostPort(t.host, strconv.Itoa(int(t.Port()))), config.Database, config.User)
 	if rules.ByName() || len(up.path) > 1 {
 		if err := readCatalogue(ctx, conn, up.shared); err != nil {
 			return nil, &Refusal{Code: "08006", Message: fmt.Sprintf("reading the relations of target %s: %v", t.Name(), err),
