@@ -23,9 +23,10 @@ func (s *Statement) Lineage(p *Protected, cat Catalogue) Shape {
 	out := t.statement(unwrap(s.node.root), s)
 	if t.exhausted() {
 		why := "the statement is too intricate to trace"
-		return Shape{Rest: unproved(why), Launders: why, Infers: why}
+		return Shape{Rest: unproved(why), Launders: why, Infers: why, Touches: true}
 	}
-	shape := Shape{Known: out.known, Rest: out.rest, Launders: t.launders, Infers: t.infers}
+	shape := Shape{Known: out.known, Rest: out.rest, Launders: t.launders, Infers: t.infers,
+		Touches: t.touches || t.impure || t.launders != "" || t.infers != "" || out.worst().Proof != Clear}
 	if !out.known {
 		shape.Rest = out.worst()
 		return shape
@@ -85,6 +86,10 @@ func (t *tracer) statement(m proto.Message, s *Statement) rows {
 	case *pg_query.CopyStmt:
 		return t.copy(n)
 	case *pg_query.ExecuteStmt:
+		// What is given it comes into a statement that was traced without.
+		for _, v := range n.Params {
+			t.launder(t.expr(unwrap(v), &scope{}), "a parameter of prepared statement "+n.Name)
+		}
 		return rows{rest: unproved("what prepared statement " + n.Name + " returns")}
 	case *pg_query.FetchStmt:
 		return rows{rest: unproved("what cursor " + n.Portalname + " returns")}
@@ -101,6 +106,11 @@ func (t *tracer) statement(m proto.Message, s *Statement) rows {
 // copy is a COPY to the client: a query's columns, or a table's.
 func (t *tracer) copy(n *pg_query.CopyStmt) rows {
 	if n.IsFrom {
+		if n.WhereClause != nil {
+			sc := &scope{}
+			t.target(n.Relation, sc)
+			t.predicate(unwrap(n.WhereClause), sc)
+		}
 		return rows{known: true}
 	}
 	if n.Query != nil {
@@ -151,17 +161,45 @@ func (t *tracer) opaque(tag string) {
 // defined judges the statements that are no queries: what they define or change must not become a way around
 // the masking of a column by name.
 func (t *tracer) defined(s *Statement) {
+	for i := range s.Commands {
+		if sql := s.Commands[i].SQL; sql != nil {
+			t.works(sql.Tables)
+		}
+	}
 	switch verb, kind, _ := strings.Cut(s.Tag, " "); {
 	case s.Tag == "DO", verb == "CREATE" && definesCode[kind], verb == "ALTER" && definesCode[kind]:
 		t.opaque(s.Tag)
 	case keepsNames[s.Tag], verb == "DROP":
 	default:
+		t.kept(s.Tag, s.node.root)
 		for i := range s.Commands {
 			if sql := s.Commands[i].SQL; sql != nil {
 				t.changed(s.Tag, sql.Tables, makesNew[sql.Command])
 			}
 		}
 	}
+}
+
+// works notes that a statement which is no query (an index on an expression, a view that is filled anew) computes
+// on relations.
+func (t *tracer) works(tables []policy.Table) {
+	for _, table := range tables {
+		for _, n := range namesOf(table) {
+			if r, known := t.oneRelation(n); known {
+				t.touches = t.touches || r.worst().Proof != Clear
+			}
+		}
+	}
+}
+
+// kept notes the calls in a definition (a default, a generated column, a check, a new type's USING): they run later,
+// in statements that do not show them.
+func (t *tracer) kept(tag string, m proto.Message) {
+	if call, ok := m.(*pg_query.FuncCall); ok && !computes(call) {
+		names, _ := stringsOf(call.Funcname)
+		t.launder(unproved("what function "+dotted(names...)+" returns"), "what "+tag+" defines")
+	}
+	children(m, func(c proto.Message) { t.kept(tag, c) })
 }
 
 // definesCode are the kinds of objects that run code, or reach the database from outside, when another statement

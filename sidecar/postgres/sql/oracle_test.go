@@ -70,7 +70,8 @@ func TestAgainstTheServer(t *testing.T) {
 	mustExec(t, ctx, one, oracleSchema)
 	mustExec(t, ctx, two, oracleSchema+";"+otherSecrets)
 	for _, c := range []*pgconn.PgConn{one, two} {
-		mustExec(t, ctx, c, "set statement_timeout = '3s'") // a query that never ends says nothing
+		// A query that never ends says nothing; what is sorted and not hashed comes in the same order in both.
+		mustExec(t, ctx, c, "set statement_timeout = '3s'; set enable_hashagg = off")
 	}
 	o := &oracle{one: one, two: two, cat: readCatalogue(t, ctx, one)}
 	if o.protected, err = sql.NewProtected([]policy.Masking{

@@ -32,11 +32,11 @@ func (l *level) add(alias string, columns ...string) {
 var oracleRelations = map[string][]string{
 	"customers": {"id", "name", "card_number", "email"}, "orders": {"id", "customer_id", "total", "note"},
 	"cv": {"id", "name", "c"}, "cv2": {"id", "name", "c"}, "cl": {"id", "uname", "l", "total"},
-	"parent": {"id", "secret"}, "child": {"id", "secret"}, "pg_namespace": {"oid", "nspname"},
+	"parent": {"id", "secret"}, "child": {"id", "secret"}, "pg_am": {"oid", "amname"},
 }
 
 var (
-	oracleNames   = []string{"customers", "orders", "cv", "cv2", "cl", "parent", "child", "pg_namespace"}
+	oracleNames   = []string{"customers", "orders", "cv", "cv2", "cl", "parent", "child", "pg_am"}
 	oracleColumns = []string{"id", "name", "card_number", "email", "total", "note", "c", "l", "secret", "x", "y", "upper"}
 	oracleAliases = []string{"a", "b", "c", "customers", "orders", "t", "x"}
 )

@@ -33,6 +33,8 @@ type Shape struct {
 	Launders string
 	// Infers names a protected column used outside plain output; empty: none is.
 	Infers string
+	// Touches says that the server works on protected values, or on what may be: errors and notices may quote them.
+	Touches bool
 }
 
 // Column returns what is known of column i of a result that has n columns. Where the server's count is not the

@@ -155,8 +155,7 @@ func (t *tracer) operator(n *pg_query.A_Expr, sc *scope) Column {
 func (t *tracer) call(n *pg_query.FuncCall, sc *scope) Column {
 	names, _ := stringsOf(n.Funcname)
 	schema, name := relationOf(names)
-	builtin := schema == "" || schema == schemaCatalog ||
-		schema == schemaInformation && strings.HasPrefix(name, "_pg_")
+	builtin := isBuiltin(schema, name)
 	out := proved
 	for _, list := range [][]*pg_query.Node{n.Args, n.AggOrder, {n.AggFilter}} {
 		for _, a := range list {
@@ -181,6 +180,17 @@ func (t *tracer) call(n *pg_query.FuncCall, sc *scope) Column {
 		out = unproved("function " + name + " is not known to compute from its arguments alone")
 	}
 	return computed(out)
+}
+
+func isBuiltin(schema, name string) bool {
+	return schema == "" || schema == schemaCatalog || schema == schemaInformation && strings.HasPrefix(name, "_pg_")
+}
+
+// computes tells whether a function returns nothing but what it is given.
+func computes(n *pg_query.FuncCall) bool {
+	names, _ := stringsOf(n.Funcname)
+	schema, name := relationOf(names)
+	return isBuiltin(schema, name) && returnsClear(name)
 }
 
 // subquery is a query inside an expression.

@@ -10,6 +10,12 @@ const maxViewDepth = 32
 // relation returns the columns of a relation of the statement. Where it could be several, it is the first that
 // the catalogue knows, as the server finds it; a temporary one that it does not know could be anything.
 func (t *tracer) relation(names []RelationName) rows {
+	out := t.firstRelation(names)
+	t.touches = t.touches || out.worst().Proof != Clear
+	return out
+}
+
+func (t *tracer) firstRelation(names []RelationName) rows {
 	for _, n := range names {
 		r, known := t.oneRelation(n)
 		if known || n.Schema == schemaTemporary {
@@ -151,5 +157,6 @@ func (t *tracer) definition(n RelationName, definition string) rows {
 	out := inner.query(query, &scope{})
 	delete(t.inView, n)
 	t.steps = inner.steps
+	t.impure, t.touches = t.impure || inner.impure, t.touches || inner.touches
 	return out
 }

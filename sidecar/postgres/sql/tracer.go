@@ -21,7 +21,9 @@ type tracer struct {
 	inferred         int
 	// impure is set by a call of a function that is not known to compute from its arguments alone.
 	impure bool
-	views  map[RelationName]rows
+	// touches is set by what may hold protected values, wherever in the statement it stands.
+	touches bool
+	views   map[RelationName]rows
 	// inView are the views that are being expanded.
 	inView map[RelationName]bool
 	steps  int
