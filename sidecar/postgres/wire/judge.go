@@ -48,7 +48,7 @@ type effects struct {
 	temporary bool // makes temporary relations
 	copyIn    bool // takes data from the agent
 	reads     bool // does nothing but read
-	touches   bool // names a table that has a protected column
+	touches   bool // works on protected columns, or on what may hold their values
 	ends      bool // may end a transaction or go back in it
 	unknown   bool // was not understood
 }
@@ -164,6 +164,7 @@ func (j *judged) trace(p *part) {
 		p.shape = p.Lineage(protected, cat)
 		commands = withLineage(commands, &p.shape)
 	}
+	j.touches = j.touches || p.shape.Touches || p.inner.Touches
 	j.commands = append(j.commands, commands...)
 }
 

@@ -1,0 +1,229 @@
+package wire
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/jackc/pgproto3/v2"
+
+	"github.com/chaperone-dev/chaperone/sidecar/policy"
+)
+
+func (c *Core) findPortal(name []byte) (p *portal, ok bool) {
+	p, settled := c.names.portal(name, c.segment.number)
+	if (!settled || p == nil || c.nameWork > 0) && !c.drained() {
+		return nil, false
+	}
+	if p, _ = c.names.portal(name, c.segment.number); p == nil {
+		c.missing(codeNoPortal, fmt.Sprintf("portal %q does not exist", name), false)
+	}
+	return p, true
+}
+
+// bind handles a Bind that is held whole.
+func (c *Core) bind(frame, body []byte) bool {
+	portalName, rest, ok := cut(body)
+	name, values, ok2 := cut(rest)
+	if !ok || !ok2 {
+		return c.invalid("Bind")
+	}
+	if !c.nameable(portalName, name) {
+		return true
+	}
+	if !c.fresh() {
+		return false
+	}
+	s, ok := c.find(name)
+	if !ok {
+		return false
+	}
+	if s == nil {
+		return true
+	}
+	b := &c.binder
+	b.reset(len(values), s.declared, s.types)
+	if err := b.write(values); err != nil || b.stage != bindDone {
+		return c.invalid("Bind")
+	}
+	j, verdict, named, what := c.rejudge(s)
+	if what != passes {
+		return what == refused
+	}
+	p := &portal{statement: s}
+	if verdict.Action != policy.Allow || c.pending != nil {
+		what, number, grant := c.gate(subject{
+			judged: j, verdict: verdict, text: j.text, values: string(b.shown), digest: c.digestOf(j.text, named, b),
+		})
+		if what != passes {
+			return what == refused
+		}
+		p.command, p.grant, p.granted = number, grant, ruleName{verdict.Policy, verdict.Rule}
+	}
+	c.bindPortal(frame, portalName, p)
+	p.named = named
+	c.bindValues(p, b)
+	return true
+}
+
+// rejudge judges a prepared statement again, as it is bound.
+func (c *Core) rejudge(s *statement) (j *judged, v policy.Verdict, named []*statement, what outcome) {
+	j = c.judge([]byte(s.text), c.unsure())
+	if j.syntax != nil {
+		c.pending = nil
+		c.refuse(syntaxError(j.syntax), false)
+		return j, v, nil, refused
+	}
+	if s.bySQL {
+		v, _ = c.compiled.destination.DecideAll(j.commandsOf(s))
+		return j, v, nil, passes
+	}
+	v, named, what = c.resolve(j, false)
+	return j, v, named, what
+}
+
+// bindPortal forwards a Bind, or the beginning of one.
+func (c *Core) bindPortal(frame, name []byte, p *portal) {
+	p.segment, p.made = c.segment.number, c.segment.number
+	o := c.extend(frame, owed{kind: answerBind, name: string(name), bound: p})
+	o.wasBound = c.names.portals[o.name]
+	c.names.portals[o.name] = p
+	c.segment.bound++
+}
+
+// bindValues completes a portal by what its Bind said.
+func (c *Core) bindValues(p *portal, b *binding) {
+	p.values = string(b.shown)
+	p.digest = c.digestOf(p.statement.text, p.named, b)
+	if !sameFormats(p.statement.formats, b.result) {
+		p.statement.formats = slices.Clone(b.result)
+	}
+	p.formats = p.statement.formats
+}
+
+func sameFormats(a, b []int16) bool { return slices.Equal(a, b) }
+
+// longBind handles a Bind that is too long to be held: it streams through if nothing about it has to be decided
+// by people.
+func (c *Core) longBind(size int, p []byte) (int, bool) {
+	if size > maxMessage {
+		c.fatal(codeProtocolViolation, "invalid length of a Bind message")
+		return 0, false
+	}
+	if len(p) < header+2*(maxName+2) {
+		return 0, false
+	}
+	body := p[header:]
+	portalName, rest, ok := cut(body[:2*(maxName+2)])
+	name, _, ok2 := cut(rest)
+	if !ok || !ok2 {
+		return 0, c.invalid("Bind")
+	}
+	if !c.nameable(portalName, name) {
+		return c.skip(header + size)
+	}
+	s, ok := c.find(name)
+	if !ok {
+		return 0, false
+	}
+	if s == nil {
+		return c.skip(header + size)
+	}
+	j, verdict, named, what := c.rejudge(s)
+	if what == passes && verdict.Action != policy.Allow {
+		if verdict.Action == policy.RequireApproval {
+			verdict.Action = policy.Deny
+			verdict.Message = fmt.Sprintf("values of %d bytes cannot wait for an approval: at most %d can", size, maxHeldBind)
+		}
+		what, _, _ = c.gate(subject{judged: j, verdict: verdict, text: j.text})
+	}
+	switch what {
+	case waits:
+		return 0, false
+	case refused:
+		return c.skip(header + size)
+	}
+	head := header + len(portalName) + len(name) + 2
+	b := &c.binder
+	b.reset(size-(head-header), s.declared, s.types)
+	b.portal = &portal{statement: s, named: named}
+	c.bindPortal(p[:head], portalName, b.portal)
+	c.binding = b
+	return head, true
+}
+
+// execute handles an Execute: the portal's statement is judged once more, as of now.
+func (c *Core) execute(frame, body []byte) bool {
+	name, rest, ok := cut(body)
+	if !ok || len(rest) != 4 {
+		return c.invalid("Execute")
+	}
+	if !c.nameable(name) {
+		return true
+	}
+	if !c.fresh() {
+		return false
+	}
+	p, ok := c.findPortal(name)
+	if !ok {
+		return false
+	}
+	if p == nil {
+		return true
+	}
+	s := p.statement
+	j := c.judge([]byte(s.text), c.unsure())
+	verdict, what := c.executable(p, j)
+	if what != passes {
+		return what == refused
+	}
+	what, number, grant := c.gate(subject{
+		judged: j, verdict: verdict, text: j.text, values: p.values, digest: p.digest, command: p.command,
+	})
+	if what != passes {
+		return what == refused
+	}
+	if grant != nil {
+		p.grant, p.granted = grant, ruleName{verdict.Policy, verdict.Rule}
+	}
+	p.command = number
+	if c.compiled.masks() && s.described == nil && !p.describing && j.mayReturn(s) {
+		c.send(&pgproto3.Describe{ObjectType: 'P', Name: string(name)})
+		o := c.extend(nil, owed{kind: answerDescribePortal, hidden: true})
+		o.describes, o.of = s, p
+	}
+	o := c.extend(frame, owed{kind: answerExecute, judged: j})
+	o.of = p
+	o.run = execution{command: number, named: p.named, granted: p.granted}
+	c.segment.executed++
+	c.forwarded(o)
+	return true
+}
+
+// executable decides a portal's statement as of now; what it was approved for at its Bind stands.
+func (c *Core) executable(p *portal, j *judged) (policy.Verdict, outcome) {
+	s := p.statement
+	if j.syntax != nil {
+		c.pending = nil
+		c.refuse(syntaxError(j.syntax), false)
+		return policy.Verdict{}, refused
+	}
+	var v policy.Verdict
+	switch {
+	case s.bySQL:
+		v, _ = c.compiled.destination.DecideAll(j.commandsOf(s))
+	case j.uses:
+		all := j.commands
+		for _, n := range p.named {
+			if n != nil {
+				all = append(all[:len(all):len(all)], c.commandsOf(n, p.granted)...)
+			}
+		}
+		v, _ = c.compiled.destination.DecideAll(all)
+	default:
+		v = j.verdict
+	}
+	if v.Action == policy.RequireApproval && p.granted == (ruleName{v.Policy, v.Rule}) && (p.grant != nil || p.cursor) {
+		v.Action = policy.Allow
+	}
+	return v, passes
+}
