@@ -130,7 +130,8 @@ func (b *Broker) use(ctx context.Context, c *caller, a *ask, key types.Namespace
 	}
 	outcome = decision.Evaluate(ar, b.DecisionKey, b.Clock.Now())
 	if outcome.Phase != v1alpha1.PhaseApproved {
-		b.requests.forget(key)
+		// The cache is behind; what was read is what the next look finds.
+		b.requests.remember(ar)
 		return false, outcome, nil
 	}
 	switch err := b.requests.use(ctx, ar, outcome, c.Name()); {

@@ -22,7 +22,9 @@ const (
 	// firstMessage is how long a stream may take to say what it wants.
 	firstMessage = 10 * time.Second
 
-	maxVersion  = 16 << 10 // 128 policies with names of 63 characters stay below
+	// maxVersion is what some sixty policies with long names come to. A longer one is not kept, so that its sidecar
+	// is counted with none.
+	maxVersion  = 4 << 10
 	maxReason   = 1024
 	maxSoftware = 64
 )
@@ -95,7 +97,7 @@ func (b *Broker) bound(ctx context.Context, c *caller) (*Bound, error) {
 
 // listen reads what the sidecar holds until the stream ends; the channel says how.
 func (b *Broker) listen(ctx context.Context, c *caller, stream grpc.BidiStreamingServer[controlpb.PoliciesRequest, controlpb.PoliciesResponse]) <-chan error {
-	ended := make(chan error, 1)
+	ended := make(chan error, 2) // either goroutine may be the last to speak
 	first := make(chan struct{})
 	go func() {
 		for n := 0; ; n++ {
@@ -113,11 +115,12 @@ func (b *Broker) listen(ctx context.Context, c *caller, stream grpc.BidiStreamin
 			case !c.messages.Allow():
 				ended <- status.Error(codes.ResourceExhausted, "too many messages on the policies stream")
 				return
-			case len(m.GetHeldVersion()) > maxVersion:
-				ended <- status.Error(codes.InvalidArgument, "held_version is too long")
-				return
 			}
-			b.Presence.Held(c.UID, m.GetHeldVersion(), naming.Escape(m.GetError(), maxReason), naming.Escape(m.GetSidecarVersion(), maxSoftware))
+			version := m.GetHeldVersion()
+			if len(version) > maxVersion {
+				version = ""
+			}
+			b.Presence.Held(c.UID, version, naming.Escape(m.GetError(), maxReason), naming.Escape(m.GetSidecarVersion(), maxSoftware))
 		}
 	}()
 	go func() {

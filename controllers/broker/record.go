@@ -95,7 +95,7 @@ func (b *Broker) take(ctx context.Context, c *caller, r *recording, m *controlpb
 	wctx, cancel := context.WithTimeout(ctx, writeTimeout)
 	defer cancel()
 	if err := r.log.Sign(wctx, record.Recording); err != nil {
-		return b.storage(c, err)
+		return b.storage(ctx, c, err)
 	}
 	ended, _ := r.log.Chain().Ended()
 	b.note(ctx, r, ended)
@@ -138,12 +138,16 @@ func (b *Broker) store(ctx context.Context, c *caller, r *recording, in *control
 		// The protocol's word for what will not be taken however often it is sent.
 		return status.Error(codes.InvalidArgument, err.Error())
 	case err != nil:
-		return b.storage(c, err)
+		return b.storage(ctx, c, err)
 	}
 	return nil
 }
 
-func (b *Broker) storage(c *caller, err error) error {
+// storage answers for the bucket, unless it is the sidecar that went away.
+func (b *Broker) storage(ctx context.Context, c *caller, err error) error {
+	if errors.Is(ctx.Err(), context.Canceled) {
+		return status.FromContextError(ctx.Err()).Err()
+	}
 	b.Log.Error(err, "keeping a recording", "pod", c.Name())
 	b.Presence.Recording(c.UID, "recordings could not be stored: "+err.Error())
 	return status.Error(codes.Unavailable, "the recording could not be stored; try again")

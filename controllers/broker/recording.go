@@ -66,7 +66,7 @@ func (b *Broker) open(ctx context.Context, c *caller, in *controlpb.RecordReques
 	}
 	log, err := b.Archive.Begin(ctx, logMeta(there, in.GetUser()))
 	if err != nil {
-		return nil, b.storage(c, err)
+		return nil, b.storage(ctx, c, err)
 	}
 	r := &recording{log: log, key: client.ObjectKeyFromObject(there), uid: there.UID}
 	r.entry = archive.Entry{
@@ -75,7 +75,7 @@ func (b *Broker) open(ctx context.Context, c *caller, in *controlpb.RecordReques
 		RetentionSeconds: int64(there.Spec.Retention.Duration / time.Second),
 	}
 	if err := b.Archive.PutEntry(ctx, &r.entry); err != nil {
-		return nil, b.storage(c, err)
+		return nil, b.storage(ctx, c, err)
 	}
 	b.Presence.Recording(c.UID, "")
 	ended, _ := log.Chain().Ended()
