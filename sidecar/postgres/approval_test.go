@@ -3,9 +3,11 @@ package postgres
 import (
 	"context"
 	"errors"
+	"net"
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/jackc/pgx/v5/pgconn"
 
@@ -295,6 +297,8 @@ func TestApprovals(t *testing.T) {
 		rows(t, conn, "EXECUTE p")
 		_, err = query(conn, "EXPLAIN ANALYZE EXECUTE p")
 		wantError(t, err, "42501", "apr-2")
+		_, err = query(conn, "CREATE TABLE taken AS EXECUTE p")
+		wantError(t, err, "42501", "apr-3")
 	})
 	t.Run("records have to be safe before an approved statement runs", func(t *testing.T) {
 		s := newSidecar(t, unfiltered(0, "Refuse"))
@@ -328,6 +332,43 @@ func TestApprovals(t *testing.T) {
 		time.Sleep(1200 * time.Millisecond)
 		_, err := query(conn, "SELECT 1")
 		wantError(t, err, "57P01", "access was granted")
+	})
+	t.Run("who hangs up while a session is asked for is not waited for", func(t *testing.T) {
+		s := newSidecar(t, allowAll(), func(p *policy.Policy) {
+			p.Targets[0].Access = &policy.Access{Approval: &policy.Approval{Required: 1, WaitSeconds: 60}}
+		})
+		conn, err := net.Dial("tcp", s.listener.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := conn.Write(startup(3<<16, "user", "any", "database", "app")); err != nil {
+			t.Fatal(err)
+		}
+		s.desk.next(t, 1)
+		conn.Close()
+		s.log.find(record.KindDisconnect, nil)
+		s.desk.mu.Lock()
+		defer s.desk.mu.Unlock()
+		if s.desk.requests[0].withdrew != 1 {
+			t.Fatal("it still waits")
+		}
+	})
+	t.Run("what is not understood can be approved, and runs with nothing of it clear", func(t *testing.T) {
+		pg := masked(policy.MaskRedact)
+		pg.Unrecognised = policy.RequireApproval
+		s := newSidecar(t, pg)
+		conn := s.connect(t, "")
+		done := later(conn, "SELECT '"+string([]byte{0xc3, 0x28})+"'")
+		ask := s.desk.next(t, 1)
+		if !utf8.ValidString(ask.Text) || ask.Verdict.Rule != policy.RuleUnrecognised {
+			t.Fatalf("asked %+v", ask)
+		}
+		s.desk.decide(1, "Approved", "")
+		e := wantError(t, await(t, done).err, "22021")
+		if !strings.Contains(e.Message, "withheld") {
+			t.Fatalf("said %q", e.Message)
+		}
+		rows(t, conn, "SELECT 1")
 	})
 }
 

@@ -234,14 +234,13 @@ func (j *judged) note(p *part) {
 	}
 }
 
-// byName is the EXECUTE or FETCH that a statement is, or that an EXPLAIN is of; nil for any other.
+// byName is the EXECUTE or FETCH that a statement is, or that it is wrapped around (EXPLAIN, CREATE TABLE AS); nil
+// for any other.
 func (p *part) byName() *sql.Statement {
-	s := p.Statement
-	if s.Kind == sql.KindExplain && s.Inner != nil {
-		s = s.Inner
-	}
-	if s.Kind == sql.KindExecute && s.Prepared != nil || s.Kind == sql.KindFetch && s.Cursor != nil {
-		return s
+	for s := p.Statement; s != nil; s = s.Inner {
+		if s.Kind == sql.KindExecute && s.Prepared != nil || s.Kind == sql.KindFetch && s.Cursor != nil {
+			return s
+		}
 	}
 	return nil
 }

@@ -59,8 +59,8 @@ func (c *Core) bind(frame, body []byte) bool {
 		}
 		p.command, p.grant, p.granted = number, grant, ruleName{verdict.Policy, verdict.Rule}
 	}
-	c.bindPortal(frame, portalName, p)
 	p.named = named
+	c.bindPortal(frame, portalName, p, j)
 	c.bindValues(p, b)
 	return true
 }
@@ -81,10 +81,12 @@ func (c *Core) rejudge(s *statement) (j *judged, v policy.Verdict, named []*stat
 	return j, v, named, what
 }
 
-// bindPortal forwards a Bind, or the beginning of one.
-func (c *Core) bindPortal(frame, name []byte, p *portal) {
+// bindPortal forwards a Bind, or the beginning of one. The server plans the statement then, and so computes what is
+// constant in it.
+func (c *Core) bindPortal(frame, name []byte, p *portal, j *judged) {
 	p.segment, p.made = c.segment.number, c.segment.number
 	o := c.extend(frame, owed{kind: answerBind, name: string(name), bound: p})
+	o.sensitive = j.touches || p.named != nil && c.compiled.ByName()
 	o.wasBound = c.names.portals[o.name]
 	c.names.portals[o.name] = p
 	c.segment.bound++
@@ -146,7 +148,7 @@ func (c *Core) longBind(size int, p []byte) (int, bool) {
 	b := &c.binder
 	b.reset(size-(head-header), s.declared, s.types)
 	b.portal = &portal{statement: s, named: named}
-	c.bindPortal(p[:head], portalName, b.portal)
+	c.bindPortal(p[:head], portalName, b.portal, j)
 	c.binding = b
 	return head, true
 }

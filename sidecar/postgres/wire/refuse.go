@@ -53,7 +53,7 @@ func (c *Core) unknownName() string { return "refused by chaperone " + c.cfg.Non
 // sync ends the segment at the server.
 func (c *Core) sync(hidden bool) {
 	c.send(&pgproto3.Sync{})
-	c.queue.push(owed{kind: answerSync, segment: c.segment.number, hidden: hidden})
+	c.queue.push(owed{kind: answerSync, segment: c.segment.number, hidden: hidden, sensitive: c.sensitive})
 	ended := c.segment.number
 	c.nextSegment()
 	if hidden {

@@ -10,16 +10,27 @@ import (
 const withheldText = "(withheld: the statement touches protected columns)"
 
 // quotes tells whether an error's message may quote a value that the server was working on, by the class of its
-// SQLSTATE (appendix A): those that speak of names, syntax, privileges, resources and states do not.
-func quotes(sqlstate string) bool {
-	if len(sqlstate) != 5 {
+// SQLSTATE (appendix A): those that speak of privileges, resources and states do not. Names and syntax may be those
+// in a value, read by a cast to regclass and its like; where they are the statement's own, the error points there.
+// What comes out of running code has a context, and any SQLSTATE.
+func quotes(e *pgproto3.ErrorResponse) bool {
+	if len(e.Code) != 5 || e.Where != "" || e.InternalQuery != "" {
 		return true
 	}
-	switch sqlstate[:2] {
-	case "00", "01", "02", "03", "08", "0A", "21", "23", "25", "26", "28", "2B", "2D", "34", "3B", "3D", "3F", "40", "42", "44", "53", "54", "55", "57", "58":
+	switch e.Code[:2] {
+	case "0A", "3D", "3F", "42":
+		return e.Position == 0 && !ownNames[e.Code]
+	case "00", "01", "02", "03", "08", "21", "23", "25", "26", "28", "2B", "2D", "34", "3B", "40", "44", "53", "54", "55", "57", "58":
 		return false
 	}
 	return true
+}
+
+// ownNames are the SQLSTATEs of class 42 that speak, without a position, of objects that are there, or that the
+// statement was to make.
+var ownNames = map[string]bool{
+	"42501": true, // insufficient_privilege
+	"42701": true, "42710": true, "42723": true, "42P03": true, "42P04": true, "42P05": true, "42P06": true, "42P07": true, // duplicates
 }
 
 // touching tells whether what the server works on touches protected columns, so that its texts could quote them.
@@ -87,12 +98,13 @@ func (c *Core) report(frame []byte, alias bool) {
 // names of objects stay.
 func (r *Rules) cleanReport(e *pgproto3.ErrorResponse, touching bool) (changed bool) {
 	if touching {
+		withhold := quotes(e)
 		for _, text := range []*string{&e.Detail, &e.Hint, &e.Where, &e.InternalQuery} {
 			if *text != "" {
 				*text, changed = withheldText, true
 			}
 		}
-		if quotes(e.Code) {
+		if withhold {
 			e.Message, changed = withheldText, true
 		}
 	}
@@ -112,7 +124,7 @@ func (r *Rules) errorText(e *pgproto3.ErrorResponse, o *owed) string {
 	if r == nil {
 		return mask.Cut(e.Message, maxRecorded)
 	}
-	copied := pgproto3.ErrorResponse{Code: e.Code, Message: e.Message}
+	copied := *e
 	r.cleanReport(&copied, o.touching())
 	return mask.Cut(copied.Message, maxRecorded)
 }
