@@ -3,6 +3,8 @@ package postgres
 import (
 	"context"
 	"encoding/binary"
+	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -172,23 +174,23 @@ func TestMaskedFormatsAndPortals(t *testing.T) {
 		}
 	}
 	t.Run("binary results with a description", func(t *testing.T) {
-		k.send(parse("", sql), binaryBind("", ""), describe('P', ""), execute("", 0), sync_)
+		k.send(parse("", sql), binaryBind("", ""), describe('P', ""), execute("", 0), syncing)
 		check(t, receive())
 	})
 	t.Run("binary results without any description", func(t *testing.T) {
-		k.send(parse("", sql), binaryBind("", ""), execute("", 0), sync_)
+		k.send(parse("", sql), binaryBind("", ""), execute("", 0), syncing)
 		check(t, receive())
 	})
 	t.Run("a statement described once, run again and again", func(t *testing.T) {
-		k.send(parse("again", sql), describe('S', "again"), sync_)
+		k.send(parse("again", sql), describe('S', "again"), syncing)
 		receive()
 		for range 3 {
-			k.send(binaryBind("", "again"), execute("", 0), sync_)
+			k.send(binaryBind("", "again"), execute("", 0), syncing)
 			check(t, receive())
 		}
 	})
 	t.Run("a portal read in parts", func(t *testing.T) {
-		k.send(parse("", "SELECT card_number FROM customers WHERE card_number IS NOT NULL"), binaryBind("part", ""), execute("part", 1), execute("part", 1), sync_)
+		k.send(parse("", "SELECT card_number FROM customers WHERE card_number IS NOT NULL"), binaryBind("part", ""), execute("part", 1), execute("part", 1), syncing)
 		got := receive()
 		if len(got) != 2 || string(got[0].Values[0]) != "********" || string(got[1].Values[0]) != "********" {
 			t.Fatalf("got %v", got)
@@ -198,7 +200,7 @@ func TestMaskedFormatsAndPortals(t *testing.T) {
 		k.send(q("BEGIN"), q("DECLARE cards CURSOR FOR SELECT card_number FROM customers ORDER BY id"))
 		receive()
 		receive()
-		k.send(execute("cards", 1), sync_)
+		k.send(execute("cards", 1), syncing)
 		if got := receive(); len(got) != 1 || string(got[0].Values[0]) != "********" {
 			t.Fatalf("got %v", got)
 		}
@@ -256,11 +258,29 @@ func TestMaskedCopy(t *testing.T) {
 		}
 	})
 	t.Run("the extended protocol", func(t *testing.T) {
-		k.send(parse("", "COPY (SELECT card_number FROM customers WHERE id = 1) TO STDOUT"), bind("", ""), execute("", 0), sync_)
+		k.send(parse("", "COPY (SELECT card_number FROM customers WHERE id = 1) TO STDOUT"), bind("", ""), execute("", 0), syncing)
 		if got := k.until("Z", 1); got != "1 2 H d(**** **** **** 1111) c C(COPY 1) Z(I)" {
 			t.Fatal(got)
 		}
 	})
+}
+
+// hides fails unless err is the server's and says nothing of a customer.
+func hides(t *testing.T, err error) {
+	t.Helper()
+	var e *pgconn.PgError
+	if !errors.As(err, &e) {
+		t.Fatalf("got %v", err)
+	}
+	all := strings.ToLower(fmt.Sprint(*e))
+	for _, secret := range []string{"4111", "5500", "ada", "grace"} {
+		if strings.Contains(all, secret) {
+			t.Errorf("said %q", all)
+		}
+	}
+	if e.Message != "(withheld: the statement touches protected columns)" {
+		t.Errorf("not withheld: %s %q", e.Code, e.Message)
+	}
 }
 
 func TestMaskedTexts(t *testing.T) {
@@ -287,6 +307,38 @@ func TestMaskedTexts(t *testing.T) {
 		if e := wantError(t, err, "22P02"); strings.Contains(e.Message, "Ada") {
 			t.Fatal(e.Message)
 		}
+	})
+	for name, sql := range map[string]string{
+		"a name read from a value":                   "SELECT ('x' || replace(name, ' ', ''))::regclass FROM customers WHERE card_number <> ''",
+		"a schema's name":                            "SELECT ('x' || name)::regnamespace FROM customers",
+		"a function's name":                          "SELECT ('x' || name || '()')::regprocedure FROM customers",
+		"a type's syntax":                            "SELECT ('int ' || name)::regtype FROM customers",
+		"a value that came through a view":           "SELECT what::int FROM customer_cards",
+		"a view's value in a predicate":              "SELECT who FROM customer_cards WHERE what::int > 0",
+		"a view's value in a COPY":                   "COPY (SELECT what::int FROM customer_cards) TO STDOUT",
+		"a function's value":                         "SELECT card_of(1)::int",
+		"a function's value in a COPY's WHERE":       "COPY orders FROM STDIN WHERE card_of(1)::int > 0",
+		"a SQL PREPARE of one":                       "PREPARE quoting AS SELECT what::int FROM customer_cards; EXECUTE quoting",
+		"an error that a function raises of its own": "SELECT complain(1)",
+	} {
+		t.Run("an error does not quote "+name, func(t *testing.T) {
+			if strings.Contains(sql, "FROM STDIN") {
+				_, err := conn.CopyFrom(context.Background(), strings.NewReader("1\tx\n"), sql)
+				hides(t, err)
+				return
+			}
+			_, err := query(conn, sql)
+			hides(t, err)
+		})
+	}
+	t.Run("nor does one as a statement is bound, when what is constant in it is computed", func(t *testing.T) {
+		hides(t, conn.ExecParams(context.Background(), "SELECT constant_card()::int", nil, nil, nil, nil).Read().Err)
+	})
+	t.Run("names and syntax of the statement's own are told", func(t *testing.T) {
+		_, err := query(conn, "SELECT card_nmuber FROM customers")
+		wantError(t, err, "42703", "card_nmuber")
+		_, err = query(conn, "CREATE TABLE customers (id int)")
+		wantError(t, err, "42P07", "customers")
 	})
 	t.Run("what a deferred constraint quotes at the end is withheld", func(t *testing.T) {
 		rows(t, conn, "CREATE TEMP TABLE late (n int UNIQUE DEFERRABLE INITIALLY DEFERRED)")
@@ -341,12 +393,12 @@ func TestCatalogueChanges(t *testing.T) {
 			if got := rows(t, reader, "SELECT c FROM shifting"); got[0][0] != value {
 				t.Fatalf("got %v, want %s", got, value)
 			}
-			k.send(bind("", "s"), execute("", 0), sync_)
+			k.send(bind("", "s"), execute("", 0), syncing)
 			if got := k.until("Z", 1); got != "2 D("+value+") C(SELECT 1) Z(I)" {
 				t.Fatalf("got %s, want %s", got, value)
 			}
 		}
-		k.send(parse("s", "SELECT c FROM shifting"), describe('S', "s"), sync_)
+		k.send(parse("s", "SELECT c FROM shifting"), describe('S', "s"), syncing)
 		k.until("Z", 1)
 		want("Ada")
 		rows(t, changer, "BEGIN; CREATE TABLE unrelated (n int)")

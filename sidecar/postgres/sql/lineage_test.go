@@ -366,3 +366,39 @@ func TestIntricateStatementsEnd(t *testing.T) {
 		t.Errorf("got %s", got)
 	}
 }
+
+func TestTouches(t *testing.T) {
+	for statement, want := range map[string]bool{
+		"select id from customers":                               true,
+		"select id from cv where c::int > 0":                     true,
+		"select 1 from cv2":                                      true,
+		"select id from child":                                   true,
+		"select name from mv":                                    true,
+		"select app.secret_of(1)":                                true,
+		"select (select count(*) from cv)":                       true,
+		"insert into orders (note) select name from mv":          true,
+		"create index on cv ((c::int))":                          true,
+		"refresh materialized view mv":                           true,
+		"copy (select c from cv) to stdout":                      true,
+		"copy orders from stdin where app.secret_of(id) = 'x'":   true,
+		"execute p(app.secret_of(1))":                            true,
+		"select note from orders where lower(note) = 'x'":        false,
+		"select 'x'::int":                                        false,
+		"select relname from pg_class":                           false,
+		"select most_common_vals from pg_stats":                  true,
+		"update orders set total = total + 1 where id = 1":       false,
+		"copy orders from stdin":                                 false,
+		"create table x (id int)":                                false,
+		"select name from customers, orders where orders.id = 1": true,
+	} {
+		t.Run(statement, func(t *testing.T) {
+			parsed, err := Parse(statement, DefaultState())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if shape := parsed.Statements[0].Lineage(cards(t), shop); shape.Touches != want {
+				t.Errorf("touches: %v, want %v", shape.Touches, want)
+			}
+		})
+	}
+}

@@ -15,3 +15,5 @@ CREATE FUNCTION card_of(int) RETURNS text LANGUAGE sql STABLE AS 'SELECT card_nu
 CREATE TABLE scratch (id int, body text);
 CREATE FUNCTION shout(text) RETURNS void LANGUAGE plpgsql AS $$ BEGIN RAISE NOTICE '%', $1; END $$;
 CREATE VIEW shifting AS SELECT name AS c FROM customers WHERE id = 1;
+CREATE FUNCTION constant_card() RETURNS text LANGUAGE sql IMMUTABLE AS 'SELECT card_number FROM public.customers WHERE id = 1';
+CREATE FUNCTION complain(int) RETURNS text LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'card %', public.card_of($1) USING ERRCODE = '25000'; END $$;

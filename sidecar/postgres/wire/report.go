@@ -29,7 +29,7 @@ func quotes(e *pgproto3.ErrorResponse) bool {
 // ownNames are the SQLSTATEs of class 42 that speak, without a position, of objects that are there, or that the
 // statement was to make.
 var ownNames = map[string]bool{
-	"42501": true, // insufficient_privilege
+	"42501": true,                                                                                                          // insufficient_privilege
 	"42701": true, "42710": true, "42723": true, "42P03": true, "42P04": true, "42P05": true, "42P06": true, "42P07": true, // duplicates
 }
 
