@@ -207,7 +207,7 @@ func TestApprovals(t *testing.T) {
 		s := newSidecar(t, unfiltered(0, "Refuse"))
 		k := talk(t, s.connect(t, ""))
 		run := func(values ...string) string {
-			k.send(parse("", "UPDATE notes SET body = $2 WHERE id = $1"), bind("", "", values...), execute("", 0), sync_)
+			k.send(parse("", "UPDATE notes SET body = $2 WHERE id = $1"), bind("", "", values...), execute("", 0), syncing)
 			return k.until("Z", 1)
 		}
 		if got := run("7", "x"); got != "1 E(42501) Z(I)" {
@@ -243,7 +243,7 @@ func TestApprovals(t *testing.T) {
 	t.Run("a prepared statement is approved where it is bound, and holds no locks meanwhile", func(t *testing.T) {
 		s := newSidecar(t, unfiltered(60, "Refuse"))
 		k := talk(t, s.connect(t, ""))
-		k.send(parse("", "UPDATE notes SET body = body WHERE id = $1"), bind("", "", "1"), describe('P', ""), execute("", 0), sync_)
+		k.send(parse("", "UPDATE notes SET body = body WHERE id = $1"), bind("", "", "1"), describe('P', ""), execute("", 0), syncing)
 		s.desk.next(t, 1)
 		time.Sleep(50 * time.Millisecond)
 		if got := direct(t, "SELECT count(*) FROM pg_locks l JOIN pg_class c ON c.oid = l.relation WHERE c.relname = 'notes'"); got[0][0] != "0" {
@@ -257,7 +257,7 @@ func TestApprovals(t *testing.T) {
 	t.Run("nobody is asked about a statement that the server does not take", func(t *testing.T) {
 		s := newSidecar(t, unfiltered(60, "Refuse"))
 		k := talk(t, s.connect(t, ""))
-		k.send(parse("", "UPDATE notes SET no_such_column = $1"), bind("", "", "1"), execute("", 0), sync_, q("SELECT 1"))
+		k.send(parse("", "UPDATE notes SET no_such_column = $1"), bind("", "", "1"), execute("", 0), syncing, q("SELECT 1"))
 		if got := k.until("Z", 2); got != "E(42703) Z(I) T(1) D(1) C(SELECT 1) Z(I)" {
 			t.Fatal(got)
 		}
@@ -268,7 +268,7 @@ func TestApprovals(t *testing.T) {
 	t.Run("in a pipeline behind work it is not held, and the work is undone", func(t *testing.T) {
 		s := newSidecar(t, unfiltered(60, "Refuse"))
 		k := talk(t, s.connect(t, ""))
-		k.send(parse("", "INSERT INTO scratch VALUES (30, 'x')"), bind("", ""), execute("", 0), parse("", update), bind("", ""), execute("", 0), sync_)
+		k.send(parse("", "INSERT INTO scratch VALUES (30, 'x')"), bind("", ""), execute("", 0), parse("", update), bind("", ""), execute("", 0), syncing)
 		if got := k.until("Z", 1); got != "1 2 C(INSERT 0 1) 1 E(42501) Z(I)" {
 			t.Fatal(got)
 		}
@@ -390,7 +390,7 @@ func TestRecordingFailures(t *testing.T) {
 		_, err := query(conn, "INSERT INTO scratch VALUES (40, 'x')")
 		wantError(t, err, "58000", "does not acknowledge")
 		k := talk(t, s.connect(t, ""))
-		k.send(parse("", "INSERT INTO scratch VALUES (41, 'x')"), bind("", ""), execute("", 0), sync_)
+		k.send(parse("", "INSERT INTO scratch VALUES (41, 'x')"), bind("", ""), execute("", 0), syncing)
 		if got := k.until("Z", 1); got != "1 2 E(58000) Z(I)" {
 			t.Fatal(got)
 		}

@@ -14,42 +14,42 @@ import (
 // TestSameAsDirect runs scripts of messages through the sidecar and past it and wants the same answers.
 func TestSameAsDirect(t *testing.T) {
 	scripts := map[string][]script{
-		"parse, bind, describe, execute in one": {{parse("", "SELECT $1::int + 1"), bind("", "", "41"), describe('P', ""), execute("", 0), sync_}},
+		"parse, bind, describe, execute in one": {{parse("", "SELECT $1::int + 1"), bind("", "", "41"), describe('P', ""), execute("", 0), syncing}},
 		"prepared once, run twice": {
-			{parse("s1", "SELECT id, name FROM customers WHERE id = $1"), describe('S', "s1"), sync_},
-			{bind("", "s1", "1"), execute("", 0), sync_}, {bind("", "s1", "2"), execute("", 0), sync_},
-			{closing('S', "s1"), sync_}, {bind("", "s1", "2"), sync_},
+			{parse("s1", "SELECT id, name FROM customers WHERE id = $1"), describe('S', "s1"), syncing},
+			{bind("", "s1", "1"), execute("", 0), syncing}, {bind("", "s1", "2"), execute("", 0), syncing},
+			{closing('S', "s1"), syncing}, {bind("", "s1", "2"), syncing},
 		},
-		"a name used twice":                             {{parse("s2", "SELECT 1"), parse("s2", "SELECT 2"), sync_}, {bind("", "s2"), execute("", 0), sync_}},
-		"a name closed and used again":                  {{parse("s3", "SELECT 1"), closing('S', "s3"), parse("s3", "SELECT 2"), bind("", "s3"), execute("", 0), sync_}},
-		"a portal read in parts":                        {{parse("", "SELECT id FROM orders ORDER BY id LIMIT 5"), bind("p", ""), execute("p", 2), execute("p", 2), execute("p", 2), execute("p", 2), sync_}},
-		"portals end with their transaction":            {{q("BEGIN")}, {parse("", "SELECT 1"), bind("p", ""), sync_}, {execute("p", 0), sync_}, {q("COMMIT")}, {execute("p", 0), sync_}},
-		"an error skips to the sync":                    {{parse("", "SELECT 1"), bind("", ""), execute("", 0), parse("", "SELECT 1/0"), bind("", ""), execute("", 0), parse("x", "SELECT 3"), sync_}, {bind("", "x"), sync_}},
-		"syntax errors in a pipeline":                   {{parse("", "SELECT 1"), bind("", ""), execute("", 0), parse("", "SELEC 2"), bind("", ""), execute("", 0), sync_}, {q("SELECT 1")}},
-		"pipelined segments, one fails":                 {{parse("", "SELECT 1"), bind("", ""), execute("", 0), sync_, parse("", "SELECT 1/0"), bind("", ""), execute("", 0), sync_, parse("", "SELECT 3"), bind("", ""), execute("", 0), sync_}},
+		"a name used twice":                             {{parse("s2", "SELECT 1"), parse("s2", "SELECT 2"), syncing}, {bind("", "s2"), execute("", 0), syncing}},
+		"a name closed and used again":                  {{parse("s3", "SELECT 1"), closing('S', "s3"), parse("s3", "SELECT 2"), bind("", "s3"), execute("", 0), syncing}},
+		"a portal read in parts":                        {{parse("", "SELECT id FROM orders ORDER BY id LIMIT 5"), bind("p", ""), execute("p", 2), execute("p", 2), execute("p", 2), execute("p", 2), syncing}},
+		"portals end with their transaction":            {{q("BEGIN")}, {parse("", "SELECT 1"), bind("p", ""), syncing}, {execute("p", 0), syncing}, {q("COMMIT")}, {execute("p", 0), syncing}},
+		"an error skips to the sync":                    {{parse("", "SELECT 1"), bind("", ""), execute("", 0), parse("", "SELECT 1/0"), bind("", ""), execute("", 0), parse("x", "SELECT 3"), syncing}, {bind("", "x"), syncing}},
+		"syntax errors in a pipeline":                   {{parse("", "SELECT 1"), bind("", ""), execute("", 0), parse("", "SELEC 2"), bind("", ""), execute("", 0), syncing}, {q("SELECT 1")}},
+		"pipelined segments, one fails":                 {{parse("", "SELECT 1"), bind("", ""), execute("", 0), syncing, parse("", "SELECT 1/0"), bind("", ""), execute("", 0), syncing, parse("", "SELECT 3"), bind("", ""), execute("", 0), syncing}},
 		"pipelined simple queries":                      {{q("SELECT 1"), q("SELECT 1/0"), q(""), q("SELECT 3; SELECT 4")}},
 		"simple query in a failed transaction":          {{q("BEGIN")}, {q("SELECT 1/0")}, {q("SELECT 1")}, {q("ROLLBACK")}},
-		"empty statements":                              {{parse("", ""), bind("", ""), describe('P', ""), execute("", 0), sync_}, {q(";;")}},
-		"describe of what does not exist":               {{describe('S', "nothing"), sync_}, {describe('P', "nothing"), sync_}, {execute("nothing", 0), sync_}, {closing('P', "nothing"), sync_}},
-		"unnamed statement that does not exist":         {{q("SELECT 1")}, {bind("", ""), sync_}},
-		"several commands in one parse":                 {{parse("", "SELECT 1; SELECT 2"), sync_}},
-		"wrong number of values":                        {{parse("", "SELECT $1::int"), bind("", ""), execute("", 0), sync_}},
-		"statements without rows":                       {{q("CREATE TEMP TABLE mine (id int)")}, {parse("", "INSERT INTO mine VALUES (7)"), bind("", ""), describe('P', ""), execute("", 0), sync_}, {q("DELETE FROM mine WHERE id = 7")}},
-		"returning":                                     {{q("CREATE TEMP TABLE mine (id int)")}, {parse("", "INSERT INTO mine VALUES (8) RETURNING id"), bind("", ""), execute("", 0), sync_}, {q("DELETE FROM mine WHERE id = 8 RETURNING id")}},
-		"an implicit transaction is undone by an error": {{parse("", "INSERT INTO scratch VALUES (9, 'x')"), bind("", ""), execute("", 0), parse("", "SELECT 1/0"), bind("", ""), execute("", 0), sync_}, {q("SELECT count(*) FROM scratch WHERE id = 9")}},
-		"prepare and execute by SQL":                    {{q("PREPARE a(int) AS SELECT name FROM customers WHERE id = $1")}, {q("EXECUTE a(1)")}, {parse("", "EXECUTE a(2)"), bind("", ""), execute("", 0), sync_}, {bind("", "a", "3"), execute("", 0), sync_}, {q("EXPLAIN (COSTS OFF) EXECUTE a(1)")}, {q("DEALLOCATE a")}, {q("EXECUTE a(1)")}},
+		"empty statements":                              {{parse("", ""), bind("", ""), describe('P', ""), execute("", 0), syncing}, {q(";;")}},
+		"describe of what does not exist":               {{describe('S', "nothing"), syncing}, {describe('P', "nothing"), syncing}, {execute("nothing", 0), syncing}, {closing('P', "nothing"), syncing}},
+		"unnamed statement that does not exist":         {{q("SELECT 1")}, {bind("", ""), syncing}},
+		"several commands in one parse":                 {{parse("", "SELECT 1; SELECT 2"), syncing}},
+		"wrong number of values":                        {{parse("", "SELECT $1::int"), bind("", ""), execute("", 0), syncing}},
+		"statements without rows":                       {{q("CREATE TEMP TABLE mine (id int)")}, {parse("", "INSERT INTO mine VALUES (7)"), bind("", ""), describe('P', ""), execute("", 0), syncing}, {q("DELETE FROM mine WHERE id = 7")}},
+		"returning":                                     {{q("CREATE TEMP TABLE mine (id int)")}, {parse("", "INSERT INTO mine VALUES (8) RETURNING id"), bind("", ""), execute("", 0), syncing}, {q("DELETE FROM mine WHERE id = 8 RETURNING id")}},
+		"an implicit transaction is undone by an error": {{parse("", "INSERT INTO scratch VALUES (9, 'x')"), bind("", ""), execute("", 0), parse("", "SELECT 1/0"), bind("", ""), execute("", 0), syncing}, {q("SELECT count(*) FROM scratch WHERE id = 9")}},
+		"prepare and execute by SQL":                    {{q("PREPARE a(int) AS SELECT name FROM customers WHERE id = $1")}, {q("EXECUTE a(1)")}, {parse("", "EXECUTE a(2)"), bind("", ""), execute("", 0), syncing}, {bind("", "a", "3"), execute("", 0), syncing}, {q("EXPLAIN (COSTS OFF) EXECUTE a(1)")}, {q("DEALLOCATE a")}, {q("EXECUTE a(1)")}},
 		"prepare and execute in one string":             {{q("PREPARE b AS SELECT 1; EXECUTE b; DEALLOCATE b")}},
-		"prepared by the protocol, executed by SQL":     {{parse("c", "SELECT name FROM customers WHERE id = $1"), sync_}, {q("EXECUTE c(2)")}, {q("DEALLOCATE ALL")}, {bind("", "c", "1"), sync_}},
-		"prepared in the pipeline before":               {{q("PREPARE d AS SELECT 5"), bind("", "d"), execute("", 0), sync_, q("DEALLOCATE d"), bind("", "d"), sync_}},
-		"cursors":                                       {{q("BEGIN")}, {q("DECLARE c CURSOR FOR SELECT id, name FROM customers ORDER BY id")}, {q("FETCH 2 FROM c")}, {parse("", "FETCH c"), bind("", ""), execute("", 0), sync_}, {execute("c", 0), sync_}, {q("MOVE BACKWARD ALL IN c")}, {q("FETCH c; CLOSE c")}, {q("COMMIT")}, {q("FETCH c")}},
+		"prepared by the protocol, executed by SQL":     {{parse("c", "SELECT name FROM customers WHERE id = $1"), syncing}, {q("EXECUTE c(2)")}, {q("DEALLOCATE ALL")}, {bind("", "c", "1"), syncing}},
+		"prepared in the pipeline before":               {{q("PREPARE d AS SELECT 5"), bind("", "d"), execute("", 0), syncing, q("DEALLOCATE d"), bind("", "d"), syncing}},
+		"cursors":                                       {{q("BEGIN")}, {q("DECLARE c CURSOR FOR SELECT id, name FROM customers ORDER BY id")}, {q("FETCH 2 FROM c")}, {parse("", "FETCH c"), bind("", ""), execute("", 0), syncing}, {execute("c", 0), syncing}, {q("MOVE BACKWARD ALL IN c")}, {q("FETCH c; CLOSE c")}, {q("COMMIT")}, {q("FETCH c")}},
 		"a cursor that stays":                           {{q("BEGIN; DECLARE h CURSOR WITH HOLD FOR SELECT 1; COMMIT")}, {q("FETCH h")}, {q("CLOSE ALL")}},
 		"notices":                                       {{q("DROP TABLE IF EXISTS no_such_table")}, {q("DO $$ BEGIN RAISE NOTICE 'hello'; END $$")}},
 		"settings":                                      {{q("SET search_path = pg_catalog; SHOW search_path")}, {q("SELECT count(*) FROM pg_class WHERE false")}, {q("BEGIN; SET LOCAL search_path = public")}, {q("SHOW search_path")}, {q("ROLLBACK")}, {q("SHOW search_path")}, {q("RESET search_path")}, {q("SELECT name FROM customers WHERE id = 1")}},
 		"isolation after a change of path":              {{q("BEGIN")}, {q("SET LOCAL search_path = public")}, {q("SET TRANSACTION ISOLATION LEVEL SERIALIZABLE")}, {q("COMMIT")}},
-		"settings in a pipeline":                        {{parse("", "SET search_path = pg_catalog, public"), bind("", ""), execute("", 0), parse("", "SELECT name FROM customers WHERE id = 1"), bind("", ""), execute("", 0), sync_}, {q("RESET search_path")}},
+		"settings in a pipeline":                        {{parse("", "SET search_path = pg_catalog, public"), bind("", ""), execute("", 0), parse("", "SELECT name FROM customers WHERE id = 1"), bind("", ""), execute("", 0), syncing}, {q("RESET search_path")}},
 		"copy in":                                       {{q("CREATE TEMP TABLE tc (id int, v text)")}},
-		"discard":                                       {{parse("gone", "SELECT 1"), sync_}, {q("DISCARD ALL")}, {bind("", "gone"), sync_}},
-		"flush":                                         {{parse("", "SELECT 1"), bind("", ""), execute("", 0), flush, sync_}},
+		"discard":                                       {{parse("gone", "SELECT 1"), syncing}, {q("DISCARD ALL")}, {bind("", "gone"), syncing}},
+		"flush":                                         {{parse("", "SELECT 1"), bind("", ""), execute("", 0), flush, syncing}},
 		"savepoints":                                    {{q("BEGIN; SAVEPOINT a")}, {q("SELECT 1/0")}, {q("ROLLBACK TO a")}, {q("SELECT 1; COMMIT")}},
 		"listen and notify":                             {{q("LISTEN x"), q("UNLISTEN x")}},
 	}
@@ -86,24 +86,24 @@ func TestRefusalsInPipelines(t *testing.T) {
 		want []string
 	}{
 		"at its parse": {
-			[]script{{parse("", "DROP TABLE customers"), bind("", ""), execute("", 0), sync_}, {q("SELECT 1")}},
+			[]script{{parse("", "DROP TABLE customers"), bind("", ""), execute("", 0), syncing}, {q("SELECT 1")}},
 			[]string{"E(42501) Z(I)", "T(1) D(1) C(SELECT 1) Z(I)"},
 		},
 		"behind statements that ran, which are undone": {
-			[]script{{parse("", "INSERT INTO scratch VALUES (20, 'x')"), bind("", ""), execute("", 0), parse("", "DROP TABLE customers"), bind("", ""), execute("", 0), parse("", "SELECT 1"), sync_},
+			[]script{{parse("", "INSERT INTO scratch VALUES (20, 'x')"), bind("", ""), execute("", 0), parse("", "DROP TABLE customers"), bind("", ""), execute("", 0), parse("", "SELECT 1"), syncing},
 				{q("SELECT count(*) FROM scratch WHERE id = 20")}},
 			[]string{"1 2 C(INSERT 0 1) E(42501) Z(I)", "T(1) D(0) C(SELECT 1) Z(I)"},
 		},
 		"behind reads whose answers come first": {
-			[]script{{parse("", "SELECT 1"), bind("", ""), parse("x", "DROP TABLE customers"), sync_}, {bind("", "x"), sync_}},
+			[]script{{parse("", "SELECT 1"), bind("", ""), parse("x", "DROP TABLE customers"), syncing}, {bind("", "x"), syncing}},
 			[]string{"1 2 E(42501) Z(I)", "E(26000) Z(I)"},
 		},
 		"inside a transaction, which stays open": {
-			[]script{{q("BEGIN")}, {parse("", "INSERT INTO scratch VALUES (21, 'x')"), bind("", ""), execute("", 0), sync_}, {parse("", "DROP TABLE customers"), bind("", ""), execute("", 0), sync_}, {q("ROLLBACK")}},
+			[]script{{q("BEGIN")}, {parse("", "INSERT INTO scratch VALUES (21, 'x')"), bind("", ""), execute("", 0), syncing}, {parse("", "DROP TABLE customers"), bind("", ""), execute("", 0), syncing}, {q("ROLLBACK")}},
 			[]string{"C(BEGIN) Z(T)", "1 2 C(INSERT 0 1) Z(T)", "E(42501) Z(T)", "C(ROLLBACK) Z(I)"},
 		},
 		"between pipelined segments": {
-			[]script{{parse("", "SELECT 1"), bind("", ""), execute("", 0), sync_, parse("", "DROP TABLE customers"), sync_, parse("", "SELECT 3"), bind("", ""), execute("", 0), sync_}},
+			[]script{{parse("", "SELECT 1"), bind("", ""), execute("", 0), syncing, parse("", "DROP TABLE customers"), syncing, parse("", "SELECT 3"), bind("", ""), execute("", 0), syncing}},
 			[]string{"1 2 D(1) C(SELECT 1) Z(I) E(42501) Z(I) 1 2 D(3) C(SELECT 1) Z(I)"},
 		},
 		"between pipelined simple queries": {
@@ -115,7 +115,7 @@ func TestRefusalsInPipelines(t *testing.T) {
 			[]string{"1 2 D(1) C(SELECT 1) E(42501) Z(I) T(1) D(3) C(SELECT 1) Z(I)"},
 		},
 		"only one error where the server fails first": {
-			[]script{{parse("", "SELECT 1/0"), bind("", ""), execute("", 0), parse("", "DROP TABLE customers"), sync_}, {q("SELECT 1")}},
+			[]script{{parse("", "SELECT 1/0"), bind("", ""), execute("", 0), parse("", "DROP TABLE customers"), syncing}, {q("SELECT 1")}},
 			[]string{"1 E(22012) Z(I)", "T(1) D(1) C(SELECT 1) Z(I)"},
 		},
 		"the error comes with a flush, before the sync": {
@@ -131,7 +131,7 @@ func TestRefusalsInPipelines(t *testing.T) {
 			[]string{"E(42501) Z(I) T(1) D(1) C(SELECT 1) Z(I)"},
 		},
 		"names that are too long": {
-			[]script{{parse(strings.Repeat("n", 64), "SELECT 1"), sync_}, {bind(strings.Repeat("n", 64), ""), sync_}},
+			[]script{{parse(strings.Repeat("n", 64), "SELECT 1"), syncing}, {bind(strings.Repeat("n", 64), ""), syncing}},
 			[]string{"E(42622) Z(I)", "E(42622) Z(I)"},
 		},
 		"pinned settings": {
@@ -159,11 +159,11 @@ func TestRefusalsInPipelines(t *testing.T) {
 	}
 	t.Run("a policy that changes refuses what was prepared before", func(t *testing.T) {
 		k := talk(t, s.connect(t, ""))
-		k.send(parse("s", "SELECT name FROM customers WHERE id = 1"), sync_)
+		k.send(parse("s", "SELECT name FROM customers WHERE id = 1"), syncing)
 		if got := k.until("Z", 1); got != "1 Z(I)" {
 			t.Fatal(got)
 		}
-		k.send(bind("", "s"), execute("", 0), sync_)
+		k.send(bind("", "s"), execute("", 0), syncing)
 		if got := k.until("Z", 1); got != "2 D(Ada) C(SELECT 1) Z(I)" {
 			t.Fatal(got)
 		}
@@ -171,7 +171,7 @@ func TestRefusalsInPipelines(t *testing.T) {
 		defer s.destination.Store(before)
 		pg.Rules = []policy.Rule{{Name: "none", Action: policy.Deny, Message: "nothing any more"}}
 		s.destination.Store(destination(t, pg))
-		k.send(bind("", "s"), execute("", 0), sync_)
+		k.send(bind("", "s"), execute("", 0), syncing)
 		if got := k.until("Z", 1); got != "E(42501) Z(I)" {
 			t.Fatal(got)
 		}

@@ -150,7 +150,7 @@ func closing(kind byte, name string) pgproto3.FrontendMessage {
 func copyData(s string) pgproto3.FrontendMessage { return &pgproto3.CopyData{Data: []byte(s)} }
 
 var (
-	sync_    = &pgproto3.Sync{}
+	syncing  = &pgproto3.Sync{}
 	flush    = &pgproto3.Flush{}
 	copyDone = &pgproto3.CopyDone{}
 )

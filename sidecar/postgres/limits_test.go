@@ -45,7 +45,7 @@ func TestLimits(t *testing.T) {
 	})
 	t.Run("in a pipeline, what comes behind is skipped", func(t *testing.T) {
 		k := talk(t, s.connect(t, ""))
-		k.send(parse("", "SELECT id FROM orders ORDER BY id"), bind("", ""), execute("", 0), sync_, q("SELECT 7"))
+		k.send(parse("", "SELECT id FROM orders ORDER BY id"), bind("", ""), execute("", 0), syncing, q("SELECT 7"))
 		got := k.until("Z", 2)
 		if !strings.HasSuffix(got, "D(10) E(54000) Z(I) T(1) D(7) C(SELECT 1) Z(I)") {
 			t.Fatal(got)
@@ -77,7 +77,7 @@ func TestLimits(t *testing.T) {
 		_, err := query(conn, "SELECT '"+strings.Repeat("x", 2000)+"'")
 		wantError(t, err, "42501", "bytes long, more than the 1000")
 		k := talk(t, s.connect(t, ""))
-		k.send(parse("", "SELECT '"+strings.Repeat("x", 600<<10)+"'"), bind("", ""), sync_, q("SELECT 7"))
+		k.send(parse("", "SELECT '"+strings.Repeat("x", 600<<10)+"'"), bind("", ""), syncing, q("SELECT 7"))
 		if got := k.until("Z", 2); got != "E(42501) Z(I) T(1) D(7) C(SELECT 1) Z(I)" {
 			t.Fatal(got)
 		}
@@ -227,7 +227,7 @@ func TestCopyIn(t *testing.T) {
 		want []string
 	}{
 		"extended, with the sync that the server ignores": {
-			[]script{{q("CREATE TEMP TABLE c1 (id int, v text)")}, {parse("", "COPY c1 FROM STDIN"), bind("", ""), execute("", 0), sync_, copyData("1\ta\n2\tb\n"), copyDone, sync_}, {q("SELECT * FROM c1")}},
+			[]script{{q("CREATE TEMP TABLE c1 (id int, v text)")}, {parse("", "COPY c1 FROM STDIN"), bind("", ""), execute("", 0), syncing, copyData("1\ta\n2\tb\n"), copyDone, syncing}, {q("SELECT * FROM c1")}},
 			[]string{"C(CREATE TABLE) Z(I)", "1 2 G C(COPY 2) Z(I)", "T(2) D(1,a) D(2,b) C(SELECT 2) Z(I)"},
 		},
 		"failed by the client": {

@@ -2,6 +2,7 @@ package postgresserver
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -258,7 +259,7 @@ var unresolved = regexp.MustCompile(`(?m)^\s*(\S+) => not found`)
 func (in *Installation) missing() ([]string, error) {
 	var names []string
 	for _, program := range []string{"postgres", "psql", "pgbench", "initdb"} {
-		cmd := exec.Command("ldd", filepath.Join(in.Bin, program))
+		cmd := exec.CommandContext(context.Background(), "ldd", filepath.Join(in.Bin, program))
 		cmd.Env = in.Environment()
 		out, err := cmd.CombinedOutput()
 		if err != nil {
@@ -286,7 +287,7 @@ func (in *Installation) Environment() []string {
 }
 
 func run(dir, name string, args ...string) ([]byte, error) {
-	cmd := exec.Command(name, args...)
+	cmd := exec.CommandContext(context.Background(), name, args...)
 	cmd.Dir = dir
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr

@@ -149,7 +149,7 @@ func (s *Server) owner() (uid, gid int, ok bool) {
 
 // Command prepares one of the installation's programs to run as the server's own user, in its folder.
 func (s *Server) Command(program string, args ...string) *exec.Cmd {
-	cmd := exec.Command(filepath.Join(s.Bin, program), args...)
+	cmd := exec.CommandContext(context.Background(), filepath.Join(s.Bin, program), args...)
 	cmd.Dir = s.dir
 	cmd.Env = append(s.Environment(), "HOME="+s.dir)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGQUIT}
@@ -230,7 +230,8 @@ func (s *Server) Stop() error {
 
 // freePort takes a port that was free a moment ago; the server binds it next, and says so when it lost the race.
 func freePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	var config net.ListenConfig
+	l, err := config.Listen(context.Background(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		return 0, fmt.Errorf("looking for a free port: %w", err)
 	}

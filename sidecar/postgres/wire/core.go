@@ -99,7 +99,6 @@ type Core struct {
 	initial    string
 	stale      bool // the search path or role may have changed
 	touched    bool // they changed inside the open transaction
-	reporting  bool // the server reports search_path by itself (PostgreSQL 18)
 	// temps are the session's temporary relations, nil while they are not known; layered is temps over under.
 	temps, layered, under *catalogue.Catalogue
 
@@ -137,7 +136,6 @@ func New(cfg Config) *Core {
 		},
 		verdicts: make(map[string]*judged),
 	}
-	_, c.reporting = cfg.Parameters["search_path"]
 	c.path = pathText(cfg.SearchPath, cfg.User)
 	c.initial = c.path
 	c.names.init()
