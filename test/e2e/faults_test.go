@@ -91,7 +91,7 @@ var _ = Describe("When something is wrong", func() {
 	Context("when the operator is down", Serial, Ordered, func() {
 		It("goes on with what was allowed, fails approvals closed, and recovers", func(ctx context.Context) {
 			namespace := newNamespace(ctx)
-			// An agent that works by itself: kubectl exec needs the operator, because the guard fails closed.
+			// An agent that works by itself, all the time.
 			apply(ctx, policy(namespace, "db")+strings.Replace(agentPod(namespace, "agent", ""), "[sleep, infinity]", `
     - sh
     - -c
@@ -116,7 +116,11 @@ var _ = Describe("When something is wrong", func() {
 				g.Expect(time.Since(down)).To(BeNumerically(">", 15*time.Second))
 				g.Expect(recent()).To(And(ContainSubstring("Grace"), MatchRegexp(`ERROR:.*approval`), Not(ContainSubstring("UPDATE"))))
 			}).WithTimeout(90 * time.Second).Should(Succeed())
-			_, err := env.Apply(ctx, agentPod(namespace, "late", ""))
+			By("letting people into the agent's container, and nobody into the sidecar's")
+			Expect(inAgent(ctx, namespace, "echo alive").Output).To(Equal("alive\n"))
+			_, err := env.Kubectl(ctx, "exec", "-n", namespace, "agent", "-c", "chaperone", "--", "/sidecar", "version")
+			Expect(err).To(MatchError(ContainSubstring("pods.guard.chaperone.dev")))
+			_, err = env.Apply(ctx, agentPod(namespace, "late", ""))
 			Expect(err).To(HaveOccurred(), "a pod of a protected namespace must not start while the operator is down")
 
 			kubectl(ctx, "scale", "deployment/chaperone", "-n", "chaperone-system", "--replicas=1")
