@@ -61,12 +61,13 @@ func TestScopeOfWebhooks(t *testing.T) {
 	}
 }
 
-func TestNamespacesOfPolicies(t *testing.T) {
+func TestNamespacesOfPoliciesAndInjectedPods(t *testing.T) {
 	var all []v1alpha1.AgentPolicy
 	for _, ns := range []string{"b", "a", "kube-system", "chaperone-system", "b"} {
 		all = append(all, v1alpha1.AgentPolicy{ObjectMeta: metav1.ObjectMeta{Namespace: ns}})
 	}
-	if diff := cmp.Diff([]string{"a", "b"}, namespacesOf(all, "chaperone-system")); diff != "" {
+	running := []corev1.Pod{{ObjectMeta: metav1.ObjectMeta{Namespace: "without-a-policy-any-more"}}, {ObjectMeta: metav1.ObjectMeta{Namespace: "kube-system"}}}
+	if diff := cmp.Diff([]string{"a", "b", "without-a-policy-any-more"}, namespacesOf(all, running, "chaperone-system")); diff != "" {
 		t.Error(diff)
 	}
 }

@@ -22,6 +22,7 @@ import (
 
 	"github.com/chaperone-dev/chaperone/api/v1alpha1"
 	"github.com/chaperone-dev/chaperone/controllers/presence"
+	"github.com/chaperone-dev/chaperone/sidecar/layout"
 )
 
 // gather is how long what happens to a policy's pods is collected before its status is looked at: a rollout of
@@ -107,6 +108,12 @@ func (r *WebhookScopeReconciler) SetupWithManager(mgr ctrl.Manager, rootsChanged
 	b := ctrl.NewControllerManagedBy(mgr).Named("webhookscope").
 		// A policy's namespace never changes; its creation and its end are all that matters.
 		Watches(&v1alpha1.AgentPolicy{}, one, builder.WithPredicates(predicate.Funcs{UpdateFunc: func(event.UpdateEvent) bool { return false }})).
+		// A namespace stays guarded until its last injected pod is gone.
+		Watches(&corev1.Pod{}, one, builder.WithPredicates(predicate.Funcs{
+			CreateFunc: func(e event.CreateEvent) bool { return e.Object.GetLabels()[layout.InjectedLabel] != "" },
+			DeleteFunc: func(e event.DeleteEvent) bool { return e.Object.GetLabels()[layout.InjectedLabel] != "" },
+			UpdateFunc: func(event.UpdateEvent) bool { return false },
+		})).
 		Watches(&admissionregistrationv1.MutatingWebhookConfiguration{}, one, ours).
 		Watches(&admissionregistrationv1.ValidatingWebhookConfiguration{}, one, ours).
 		WatchesRawSource(source.Channel(rootsChanged, one))

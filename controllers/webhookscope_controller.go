@@ -19,6 +19,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/chaperone-dev/chaperone/api/v1alpha1"
+	"github.com/chaperone-dev/chaperone/sidecar/layout"
 )
 
 // +kubebuilder:rbac:groups=admissionregistration.k8s.io,resources=mutatingwebhookconfigurations;validatingwebhookconfigurations,verbs=get;list;watch;update
@@ -44,7 +45,11 @@ func (r *WebhookScopeReconciler) Reconcile(ctx context.Context, _ ctrl.Request) 
 	if err := r.Client.List(ctx, policies); err != nil {
 		return ctrl.Result{}, fmt.Errorf("listing policies: %w", err)
 	}
-	s := scope{namespaces: namespacesOf(policies.Items, r.OperatorNamespace), operator: r.OperatorNamespace, roots: r.Roots()}
+	pods := &corev1.PodList{}
+	if err := r.Client.List(ctx, pods, client.HasLabels{layout.InjectedLabel}, client.UnsafeDisableDeepCopy); err != nil {
+		return ctrl.Result{}, fmt.Errorf("listing injected pods: %w", err)
+	}
+	s := scope{namespaces: namespacesOf(policies.Items, pods.Items, r.OperatorNamespace), operator: r.OperatorNamespace, roots: r.Roots()}
 	if len(s.roots) == 0 {
 		return ctrl.Result{}, fmt.Errorf("keeping the webhooks' scope: there is no root certificate yet")
 	}
@@ -86,14 +91,17 @@ func (r *WebhookScopeReconciler) keep(ctx context.Context, obj client.Object, wa
 	return nil
 }
 
-// namespacesOf returns the namespaces that hold a policy, in order, without those that are never selected.
-func namespacesOf(policies []v1alpha1.AgentPolicy, operator string) []string {
+// namespacesOf returns the namespaces that hold a policy or, after their last policy went, still run injected pods,
+// in order, without those that are never selected.
+func namespacesOf(policies []v1alpha1.AgentPolicy, injected []corev1.Pod, operator string) []string {
 	var out []string
 	for i := range policies {
-		if ns := policies[i].Namespace; !exempt(ns, operator) {
-			out = append(out, ns)
-		}
+		out = append(out, policies[i].Namespace)
 	}
+	for i := range injected {
+		out = append(out, injected[i].Namespace)
+	}
+	out = slices.DeleteFunc(out, func(namespace string) bool { return exempt(namespace, operator) })
 	slices.Sort(out)
 	return slices.Compact(out)
 }
