@@ -8,6 +8,7 @@ import (
 
 // Target is one destination. Exactly one of postgres, ssh and kubernetes is set.
 //
+// +kubebuilder:validation:XValidation:rule="self.name != 'egress'",message="egress is the name under which connections without a target are recorded; choose another",fieldPath=".name"
 // +kubebuilder:validation:XValidation:rule="has(self.kubernetes) || (has(self.hosts) && size(self.hosts) > 0)",message="hosts is required for postgres and ssh targets",fieldPath=".hosts"
 // +kubebuilder:validation:XValidation:rule="has(self.kubernetes) || has(self.port)",message="port is required for postgres and ssh targets",fieldPath=".port"
 type Target struct {
