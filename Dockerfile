@@ -19,6 +19,9 @@ RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/root/.cache
     CGO_ENABLED=1 go build -trimpath -tags netgo,osusergo \
     -ldflags "-s -w -linkmode external -extldflags '-static' -X main.version=${VERSION}" \
     -o /out/ ./cmd/operator ./cmd/sidecar
+# What evaluates the conditions of rules is a program of its own, without C.
+RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/root/.cache/go-build \
+    CGO_ENABLED=0 go build -trimpath -tags netgo,osusergo -ldflags "-s -w" -o /out/ ./cmd/when
 
 FROM gcr.io/distroless/static-debian12:nonroot AS operator
 COPY --from=build /out/operator /operator
@@ -28,5 +31,6 @@ ENTRYPOINT ["/operator"]
 # No shell, and no set-uid file: the redirect container runs this as root with NET_ADMIN.
 FROM gcr.io/distroless/static-debian12:nonroot AS sidecar
 COPY --from=build /out/sidecar /sidecar
+COPY --from=build /out/when /when
 USER 65532:65532
 ENTRYPOINT ["/sidecar"]

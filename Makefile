@@ -57,11 +57,13 @@ demo: ## Build a cluster, install Chaperone, watch an agent work, be refused, wa
 
 ##@ Build
 
-.PHONY: build operator sidecar kubectl-chaperone
-build: operator sidecar kubectl-chaperone ## Build bin/operator and bin/sidecar, static for images without a C library, and the plugin.
+.PHONY: build operator sidecar when kubectl-chaperone
+build: operator sidecar when kubectl-chaperone ## Build bin/operator, bin/sidecar and bin/when, static for images without a C library, and the plugin.
 # Go knows what is stale; make does not.
 operator sidecar: %:
 	$(GO) build -tags $(TAGS) -ldflags '$(LDFLAGS) $(STATIC)' -o $(BIN)/$@ ./cmd/$@
+when:
+	CGO_ENABLED=0 $(GO) build -tags $(TAGS) -ldflags '$(LDFLAGS)' -o $(BIN)/$@ ./cmd/$@
 kubectl-chaperone:
 	$(GO) build -tags $(TAGS) -ldflags '$(LDFLAGS)' -o $(BIN)/$@ ./cmd/$@
 
@@ -179,11 +181,15 @@ assets: ## Build kube-apiserver, etcd and kubectl for the API tests.
 # Where Go programs look for the system's roots; an image without them verifies by a policy's own roots alone.
 ROOTS := $(wildcard /etc/ssl/certs/ca-certificates.crt)
 
+# The sidecar starts it where a policy has conditions.
+BESIDE_SIDECAR := --binary $(BIN)/when:/when
+
 .PHONY: images
-images: operator sidecar ## Make the images without Docker and load them into the cluster, with those of the demo and tests.
+images: operator sidecar when ## Make the images without Docker and load them into the cluster, with those of the demo and tests.
 	@for program in operator sidecar; do \
+		beside=; if [ $$program = sidecar ]; then beside="$(BESIDE_SIDECAR)"; fi; \
 		$(CLUSTER_COMMAND) image scratch --name $(IMAGE_PREFIX)/$$program:$(IMAGE_TAG) -o $(CURDIR)/dist/$$program.tar \
-			--binary $(BIN)/$$program:/$$program --entrypoint /$$program --user 65532 $(foreach file,$(ROOTS),--file $(file):$(file)); \
+			--binary $(BIN)/$$program:/$$program $$beside --entrypoint /$$program --user 65532 $(foreach file,$(ROOTS),--file $(file):$(file)); \
 		if [ "$(CLUSTER)" = current ]; then \
 			$(CLUSTER_COMMAND) image push $(CURDIR)/dist/$$program.tar $(IMAGE_PREFIX)/$$program:$(IMAGE_TAG); \
 		else \

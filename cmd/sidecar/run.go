@@ -14,7 +14,7 @@ import (
 	"github.com/chaperone-dev/chaperone/sidecar/control"
 	"github.com/chaperone-dev/chaperone/sidecar/layout"
 	"github.com/chaperone-dev/chaperone/sidecar/policy"
-	_ "github.com/chaperone-dev/chaperone/sidecar/policy/cel" // rules with when
+	"github.com/chaperone-dev/chaperone/sidecar/policy/when"
 	"github.com/chaperone-dev/chaperone/sidecar/postgres"
 	"github.com/chaperone-dev/chaperone/sidecar/proxy"
 	"github.com/chaperone-dev/chaperone/sidecar/proxy/dns"
@@ -65,6 +65,9 @@ func run(ctx context.Context, log logr.Logger) error {
 	if err != nil {
 		return err
 	}
+	conditions := when.New(layout.WhenBinary)
+	defer conditions.Close()
+	policy.Conditions = conditions.Compile
 	policies, err := control.LoadPolicies(layout.StatePath, time.Now)
 	if err != nil {
 		log.Error(err, "The last policies cannot be used; nothing is allowed until the operator is reached")

@@ -8,8 +8,11 @@ const (
 	// SidecarContainer is the native sidecar (KEP-753).
 	SidecarContainer = "chaperone"
 
-	// SidecarBinary is the one program of the sidecar image; its first argument is redirect, run or ready.
+	// SidecarBinary is the program of the sidecar image; its first argument is redirect, run or ready.
 	SidecarBinary = "/sidecar"
+	// WhenBinary is the other program of that image: it evaluates the conditions of rules, and the sidecar starts
+	// it at the first policy that has one.
+	WhenBinary = "/when"
 
 	// StateVolume (memory) is mounted read-write in our two containers alone: nameservers noted before any
 	// agent code ran, CA and host key, the last policy.

@@ -85,4 +85,7 @@ type Verdict struct {
 	Approval *Approval
 	// Audited is the action that an Audit policy would have carried out; empty when nothing was weakened.
 	Audited Action
+	// Unevaluated says that a rule's condition could not be evaluated. Asked again, the verdict may be another: it is
+	// not to be kept.
+	Unevaluated bool
 }

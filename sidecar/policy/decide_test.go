@@ -170,7 +170,7 @@ func TestConditionThatFailsIsARefusal(t *testing.T) {
 		t.Error("Conditional does not say where conditions are")
 	}
 	v := d.Decide(reading(public("orders")))
-	if v.Action != Deny || v.Rule != "r" || !strings.Contains(v.Message, "no such key") {
+	if v.Action != Deny || v.Rule != "r" || !v.Unevaluated || !strings.Contains(v.Message, "no such key") {
 		t.Errorf("got %+v", v)
 	}
 }

@@ -13,8 +13,9 @@ type Condition interface {
 	Eval(Command) (bool, error)
 }
 
-// Conditions compiles `when` expressions. Package sidecar/policy/cel sets it when it is linked; the evaluator
-// stands behind this hook because it is large, and only policies that use it should pay for it.
+// Conditions compiles `when` expressions. Linking package sidecar/policy/cel sets it; the sidecar sets it to
+// sidecar/policy/when, which has the expressions evaluated by another process: the evaluator is large, and only
+// policies that use it should pay for it.
 var Conditions func(protocol Protocol, expression string) (Condition, error)
 
 func compileCondition(protocol Protocol, expression string) (Condition, error) {
@@ -95,6 +96,7 @@ func (t *compiledTarget) decideRules(v Verdict, cmd *Command) Verdict {
 		matched, err := r.matchSQL(cmd)
 		if err != nil {
 			v.Action, v.Rule, v.Message = Deny, r.doc.Name, "the rule's condition could not be evaluated: "+err.Error()
+			v.Unevaluated = true
 			return v
 		}
 		if matched {

@@ -90,7 +90,7 @@ func (c *Core) judge(text []byte, unsure bool) *judged {
 		j.read(state)
 		j.cat = cat
 	}
-	if unsure || unsettled || len(text) > maxCached {
+	if unsure || unsettled || len(text) > maxCached || j.verdict.Unevaluated {
 		return j
 	}
 	if len(c.verdicts) >= maxVerdicts || c.cachedText+len(j.text) > maxCachedText {
