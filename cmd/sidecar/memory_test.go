@@ -17,7 +17,7 @@ import (
 // the kernel's choice, which since Linux 6.18 maps them by up to 2 MiB at once.
 const (
 	maxPrivate  = 8 << 10
-	maxResident = 20 << 10
+	maxResident = 16 << 10
 )
 
 // The program as it is shipped: static, without the test binary's own weight.
