@@ -70,7 +70,7 @@ type converter struct {
 	errs      Errors
 }
 
-func (c *converter) fail(at Path, format string, args ...any) {
+func (c *converter) failf(at Path, format string, args ...any) {
 	c.errs = append(c.errs, &Error{Field: at, Target: c.current, Err: fmt.Errorf(format, args...)})
 }
 

@@ -63,19 +63,19 @@ func (c *converter) limits(at Path, in *v1alpha1.PostgresLimits) policy.Limits {
 	var out policy.Limits
 	if in.Rows != nil {
 		if *in.Rows < 1 {
-			c.fail(at.Child("rows"), "must be at least 1, found %d", *in.Rows)
+			c.failf(at.Child("rows"), "must be at least 1, found %d", *in.Rows)
 		}
 		out.Rows = *in.Rows
 	}
 	if in.Bytes != nil {
 		if in.Bytes.Sign() <= 0 {
-			c.fail(at.Child("bytes"), "must be more than 0, found %s", in.Bytes.String())
+			c.failf(at.Child("bytes"), "must be more than 0, found %s", in.Bytes.String())
 		}
 		out.Bytes = in.Bytes.Value()
 	}
 	if in.StatementTimeout != nil {
 		if in.StatementTimeout.Duration < time.Millisecond {
-			c.fail(at.Child("statementTimeout"), "must be at least 1ms, found %s", in.StatementTimeout.Duration)
+			c.failf(at.Child("statementTimeout"), "must be at least 1ms, found %s", in.StatementTimeout.Duration)
 		}
 		out.StatementTimeoutMS = in.StatementTimeout.Milliseconds()
 	}
@@ -84,6 +84,6 @@ func (c *converter) limits(at Path, in *v1alpha1.PostgresLimits) policy.Limits {
 
 func (c *converter) pattern(at Path, p string) {
 	if _, err := regexp.Compile(p); err != nil {
-		c.fail(at, "%w", err)
+		c.failf(at, "%w", err)
 	}
 }

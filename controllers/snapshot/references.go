@@ -88,7 +88,7 @@ func (c *converter) value(at Path, from *v1alpha1.ValueFrom) (out []byte, field 
 			out, err = c.refs.SecretKey(c.namespace, from.SecretKeyRef.Name, from.SecretKeyRef.Key)
 		}
 	default:
-		c.fail(at, "exactly one of configMapKeyRef and secretKeyRef is required")
+		c.failf(at, "exactly one of configMapKeyRef and secretKeyRef is required")
 		return nil, at, false
 	}
 	if err != nil {

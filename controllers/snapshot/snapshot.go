@@ -57,7 +57,7 @@ func (c *converter) egress(at Path, e v1alpha1.Egress) policy.Egress {
 
 func (c *converter) recording(at Path, r v1alpha1.Recording) policy.Recording {
 	if r.Retention != nil && r.Retention.Duration <= 0 {
-		c.fail(at.Child("retention"), "must be longer than 0, found %s", r.Retention.Duration)
+		c.failf(at.Child("retention"), "must be longer than 0, found %s", r.Retention.Duration)
 	}
 	return policy.Recording{
 		Durability: policy.Durability(or(r.Durability, string(policy.Spool))),
@@ -67,7 +67,7 @@ func (c *converter) recording(at Path, r v1alpha1.Recording) policy.Recording {
 
 func (c *converter) port(at Path, p v1alpha1.Port) uint16 {
 	if p < 1 || p > 65535 {
-		c.fail(at, "%d is not a port", p)
+		c.failf(at, "%d is not a port", p)
 		return 0
 	}
 	return uint16(p)

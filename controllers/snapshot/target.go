@@ -62,14 +62,14 @@ func (c *converter) approval(at Path, a *v1alpha1.Approval) *policy.Approval {
 	if a.Timeout != nil {
 		out.TimeoutSeconds = c.seconds(at.Child("timeout"), a.Timeout, time.Second)
 		if a.Timeout.Duration > maxTimeout {
-			c.fail(at.Child("timeout"), "must be at most %s, found %s", maxTimeout, a.Timeout.Duration)
+			c.failf(at.Child("timeout"), "must be at most %s, found %s", maxTimeout, a.Timeout.Duration)
 		}
 	}
 	out.WaitSeconds = out.TimeoutSeconds
 	if a.Wait != nil {
 		out.WaitSeconds = c.seconds(at.Child("wait"), a.Wait, 0)
 		if out.WaitSeconds > out.TimeoutSeconds {
-			c.fail(at.Child("wait"), "%s is longer than the request stands (timeout %ds)", a.Wait.Duration, out.TimeoutSeconds)
+			c.failf(at.Child("wait"), "%s is longer than the request stands (timeout %ds)", a.Wait.Duration, out.TimeoutSeconds)
 		}
 	}
 	return out
@@ -78,7 +78,7 @@ func (c *converter) approval(at Path, a *v1alpha1.Approval) *policy.Approval {
 // seconds rounds up, so that half a second is not none.
 func (c *converter) seconds(at Path, d *metav1.Duration, least time.Duration) int64 {
 	if d.Duration < least {
-		c.fail(at, "must be at least %s, found %s", least, d.Duration)
+		c.failf(at, "must be at least %s, found %s", least, d.Duration)
 		return 0
 	}
 	return int64((d.Duration + time.Second - 1) / time.Second)

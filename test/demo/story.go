@@ -26,7 +26,7 @@ func (s *story) chapter(title string) {
 	fmt.Fprintf(s.out, "\n── %s %s\n", title, strings.Repeat("─", max(0, 92-len(title))))
 }
 
-func (s *story) say(format string, args ...any) {
+func (s *story) sayf(format string, args ...any) {
 	fmt.Fprintf(s.out, "\n   %s\n\n", strings.ReplaceAll(fmt.Sprintf(format, args...), "\n", "\n   "))
 }
 

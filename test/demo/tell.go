@@ -29,7 +29,7 @@ func (s *story) tell(ctx context.Context, dir string) error {
 
 func (s *story) protected(ctx context.Context, _ *environment.User) error {
 	s.chapter("1. A policy, and an agent that knows no password")
-	s.say("The platform team says what billing agents may do with the billing database, and starts an agent.\n" +
+	s.sayf("The platform team says what billing agents may do with the billing database, and starts an agent.\n" +
 		"Its image and its connection string are what they were.")
 	if err := s.admit(ctx); err != nil {
 		return err
@@ -39,7 +39,7 @@ func (s *story) protected(ctx context.Context, _ *environment.User) error {
 		`chaperone-redirect,chaperone\s+agent\s+Running`); err != nil {
 		return err
 	}
-	s.say("The database password is nowhere in the agent: not in its environment, not in a file.")
+	s.sayf("The database password is nowhere in the agent: not in its environment, not in a file.")
 	result, err := s.env.Kubectl(ctx, "exec", "-n", "agents", "deploy/billing-agent", "-c", "agent", "--", "sh", "-c",
 		"env; cat /var/run/secrets/*/*/* 2>/dev/null; cat /proc/self/mountinfo")
 	if err != nil {
@@ -55,13 +55,13 @@ func (s *story) protected(ctx context.Context, _ *environment.User) error {
 
 func (s *story) masked(ctx context.Context, _ *environment.User) error {
 	s.chapter("2. It works, and does not see what it must not")
-	s.say("The sidecar answers the agent's TLS, logs in upstream with a leased password and masks the rows.")
+	s.sayf("The sidecar answers the agent's TLS, logs in upstream with a leased password and masks the rows.")
 	_, err := s.agent(ctx, []string{"SELECT id, name, email, card_number, plan FROM customers ORDER BY id"},
 		`Ada Lovelace`, `9015`, `6 rows`, `!4929 1234 5678 9015`, `!5425233430109903`, `!ada@analytical\.example`)
 	if err != nil {
 		return err
 	}
-	s.say("A card number that somebody typed into a note is found by its form; hiding it in an expression does not help.")
+	s.sayf("A card number that somebody typed into a note is found by its form; hiding it in an expression does not help.")
 	if _, err := s.agent(ctx, []string{"SELECT note FROM invoices WHERE note IS NOT NULL LIMIT 1"},
 		`paid by card`, `!4012 8888 8888 1881`, `1 row`); err != nil {
 		return err
@@ -73,7 +73,7 @@ func (s *story) masked(ctx context.Context, _ *environment.User) error {
 
 func (s *story) refused(ctx context.Context, _ *environment.User) error {
 	s.chapter("3. A refusal is an answer")
-	s.say("DROP is denied by a rule. The agent reads which, and why; the session lives on: the backend is the same.")
+	s.sayf("DROP is denied by a rule. The agent reads which, and why; the session lives on: the backend is the same.")
 	output, err := s.agent(ctx, []string{"SELECT pg_backend_pid() AS pid", "DROP TABLE customers", "SELECT pg_backend_pid() AS pid, count(*) FROM customers"},
 		`schema changes go through migrations`, `no-schema-change`, `agents/billing`, `\|\s+6`)
 	if err != nil {
@@ -100,7 +100,7 @@ func backendPIDs(output string) []string {
 
 func (s *story) approved(ctx context.Context, dana *environment.User) error {
 	s.chapter("4. A human decides")
-	s.say("An UPDATE without WHERE is held. The agent sees whom it waits for; nothing has been sent to the database.")
+	s.sayf("An UPDATE without WHERE is held. The agent sees whom it waits for; nothing has been sent to the database.")
 	statement := "UPDATE customers SET plan = 'standard'"
 	type answer struct {
 		result environment.Result
@@ -152,7 +152,7 @@ func (s *story) approved(ctx context.Context, dana *environment.User) error {
 	case <-time.After(30 * time.Second):
 		return failure{"the approved UPDATE did not run within 30 s"}
 	}
-	s.say("The decision carries the name that the API server knows, not one that the approver wrote.")
+	s.sayf("The decision carries the name that the API server knows, not one that the approver wrote.")
 	decided, err := dana.Kubectl(ctx, "get", "apr", name, "-n", "agents", "-o",
 		"jsonpath={range .spec.decisions[*]}{.verdict} by {.user} {.groups}: {.reason}{end}")
 	s.show("dana", "kubectl get apr "+name+" -n agents -o jsonpath='{range .spec.decisions[*]}…'", decided.Output)
@@ -182,7 +182,7 @@ func (s *story) replayed(ctx context.Context, dana *environment.User) error {
 		`UPDATE customers SET plan`, `dana`, `(?i)verified`, `!4012 8888 8888 1881`); err != nil {
 		return err
 	}
-	s.say("Everything is a Kubernetes object.")
+	s.sayf("Everything is a Kubernetes object.")
 	_, err = s.kubectl(ctx, []string{"get", "agentpolicies,approvalrequests,sessionrecordings", "-n", "agents"},
 		`agentpolicy.*/billing\s+Enforce\s+True\s+1\s+1\s+0`, `approvalrequest.*Used`, `sessionrecording.*billing`)
 	return err

@@ -219,7 +219,7 @@ func (b *binding) render() string {
 	if b.number <= len(b.types) {
 		typ = b.types[b.number-1]
 	}
-	text := ""
+	var text string
 	switch binaryFormat := b.format(b.number) != 0; {
 	case binaryFormat && b.excess == 0 && typ == 16 && len(b.head) == 1: // bool
 		return strconv.FormatBool(b.head[0] != 0)

@@ -31,7 +31,7 @@ type copyFormat struct {
 // copyAnswer handles CopyInResponse, CopyOutResponse and CopyDone.
 func (c *Core) copyAnswer(o *owed, frame []byte, alias bool) {
 	if o.kind != answerExecute && o.kind != answerQuery || o.refresh != nil {
-		c.broken("COPY out of turn")
+		c.brokenf("COPY out of turn")
 		return
 	}
 	switch frame[0] {
@@ -44,14 +44,14 @@ func (c *Core) copyAnswer(o *owed, frame []byte, alias bool) {
 		c.copyIn = copyActive
 	case msgCopyDone:
 		if c.copyOut == nil && !c.dropping {
-			c.broken("CopyDone out of turn")
+			c.brokenf("CopyDone out of turn")
 			return
 		}
 		c.copyOut = nil
 	case msgCopyOutResponse:
 		var m pgproto3.CopyOutResponse
 		if len(frame) < header+3 || len(frame) != header+3+2*int(binary.BigEndian.Uint16(frame[header+1:])) || m.Decode(frame[header:]) != nil {
-			c.broken("a CopyOutResponse that cannot be read")
+			c.brokenf("a CopyOutResponse that cannot be read")
 			return
 		}
 		out, ok := c.copyPlan(o, len(m.ColumnFormatCodes), m.OverallFormat != 0)
@@ -139,7 +139,7 @@ func (c *Core) classifyCopy(size int) mode {
 	case c.dropping:
 		return modeDrop
 	case o == nil || c.copyOut == nil:
-		c.broken("COPY data out of turn")
+		c.brokenf("COPY data out of turn")
 		return modeDrop
 	}
 	o.run.rows++
@@ -230,10 +230,10 @@ func (c *Core) binaryTuple(o *owed, p []byte) bool {
 			continue
 		}
 		value := p[4 : 4+size]
-		switch col := out.column(i, n); {
-		case col.treatment == treatDetect:
+		switch col := out.column(i, n); col.treatment {
+		case treatDetect:
 			c.row = append(append(c.row, p[:4]...), c.detected(o, value)...)
-		case col.treatment == treatPass:
+		case treatPass:
 			c.row = append(c.row, p[:4+size]...)
 		default:
 			o.run.masked++

@@ -310,8 +310,8 @@ func (c *Core) fatal(code, message string) {
 	c.altered()
 }
 
-// broken ends the session because the server's bytes make no sense.
-func (c *Core) broken(format string, args ...any) {
+// brokenf ends the session because the server's bytes make no sense.
+func (c *Core) brokenf(format string, args ...any) {
 	c.fatal(codeProtocolViolation, "the database server broke the protocol: "+fmt.Sprintf(format, args...))
 }
 

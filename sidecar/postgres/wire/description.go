@@ -46,7 +46,7 @@ func (c *Core) rowDescription(o *owed, frame, body []byte, alias bool) {
 	case answerDescribeStatement, answerDescribePortal:
 		d, err := describe(frame, o.describes.described)
 		if err != nil {
-			c.broken("a RowDescription that cannot be read: %v", err)
+			c.brokenf("a RowDescription that cannot be read: %v", err)
 			return
 		}
 		// A portal's has the portal's formats; the statement keeps the columns alone.
@@ -61,21 +61,21 @@ func (c *Core) rowDescription(o *owed, frame, body []byte, alias bool) {
 		}
 		d, err := describe(frame, o.run.described)
 		if err != nil {
-			c.broken("a RowDescription that cannot be read: %v", err)
+			c.brokenf("a RowDescription that cannot be read: %v", err)
 			return
 		}
 		o.run.described = d
 		o.run.plan = c.plan(o, d, nil)
 		c.emit(frame, alias)
 	default:
-		c.broken("RowDescription out of turn")
+		c.brokenf("RowDescription out of turn")
 	}
 }
 
 // noData handles NoData, the description of a statement without a result.
 func (c *Core) noData(o *owed, frame []byte, alias bool) {
 	if o.kind != answerDescribeStatement && o.kind != answerDescribePortal {
-		c.broken("NoData out of turn")
+		c.brokenf("NoData out of turn")
 		return
 	}
 	o.describes.described = &description{}
@@ -88,7 +88,7 @@ func (c *Core) noData(o *owed, frame []byte, alias bool) {
 // parameterDescription handles ParameterDescription, the first answer to the Describe of a statement.
 func (c *Core) parameterDescription(o *owed, frame, body []byte, alias bool) {
 	if o.kind != answerDescribeStatement || len(body) < 2 || len(body) != 2+4*int(binary.BigEndian.Uint16(body)) {
-		c.broken("ParameterDescription out of turn or cut short")
+		c.brokenf("ParameterDescription out of turn or cut short")
 		return
 	}
 	types := make([]uint32, 0, (len(body)-2)/4)

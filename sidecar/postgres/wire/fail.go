@@ -6,7 +6,7 @@ import "github.com/jackc/pgproto3/v2"
 func (c *Core) errorResponse(frame []byte, alias bool) {
 	var e pgproto3.ErrorResponse
 	if err := e.Decode(frame[header:]); err != nil {
-		c.broken("an ErrorResponse that cannot be read: %v", err)
+		c.brokenf("an ErrorResponse that cannot be read: %v", err)
 		return
 	}
 	severity := e.SeverityUnlocalized

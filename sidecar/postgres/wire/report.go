@@ -68,7 +68,7 @@ func (c *Core) report(frame []byte, alias bool) {
 	}
 	var e pgproto3.ErrorResponse
 	if err := e.Decode(frame[header:]); err != nil {
-		c.broken("a message of type %q that cannot be read: %v", frame[0], err)
+		c.brokenf("a message of type %q that cannot be read: %v", frame[0], err)
 		return
 	}
 	if !rules.cleanReport(&e, o.touching()) {
@@ -88,7 +88,7 @@ func (c *Core) report(frame []byte, alias bool) {
 		out, err = e.Encode(c.toAgent.own())
 	}
 	if err != nil {
-		c.broken("a message that is too long once masked: %v", err)
+		c.brokenf("a message that is too long once masked: %v", err)
 		return
 	}
 	c.toAgent.put(out)
@@ -133,7 +133,7 @@ func (r *Rules) errorText(e *pgproto3.ErrorResponse, o *owed) string {
 func (c *Core) notification(frame []byte, alias bool) {
 	var m pgproto3.NotificationResponse
 	if len(frame) < header+6 || m.Decode(frame[header:]) != nil {
-		c.broken("a notification that cannot be read")
+		c.brokenf("a notification that cannot be read")
 		return
 	}
 	rules := c.compiled
@@ -165,7 +165,7 @@ func (c *Core) async(frame []byte, alias bool) {
 func (c *Core) parameter(frame, body []byte, alias bool) {
 	var m pgproto3.ParameterStatus
 	if len(body) < 2 || m.Decode(body) != nil {
-		c.broken("a ParameterStatus that cannot be read")
+		c.brokenf("a ParameterStatus that cannot be read")
 		return
 	}
 	switch m.Name {

@@ -24,7 +24,7 @@ type execution struct {
 func (c *Core) classifyRow(size int) mode {
 	o := c.queue.front()
 	if o == nil {
-		c.broken("a row of no result")
+		c.brokenf("a row of no result")
 		return modeDrop
 	}
 	if o.refresh != nil {
@@ -35,13 +35,11 @@ func (c *Core) classifyRow(size int) mode {
 	}
 	r := &o.run
 	if r.plan == nil {
-		switch {
-		case o.kind == answerExecute:
-			r.plan = c.planFor(o)
-		default:
-			c.broken("a row of a result that was not described")
+		if o.kind != answerExecute {
+			c.brokenf("a row of a result that was not described")
 			return modeDrop
 		}
+		r.plan = c.planFor(o)
 	}
 	r.rows++
 	r.bytes += int64(size)
@@ -103,14 +101,13 @@ func (c *Core) dataRow(o *owed, frame []byte, alias bool) {
 	}
 	out, masked, ok := c.maskRow(o, p, frame)
 	if !ok {
-		c.broken("a row that cannot be read")
+		c.brokenf("a row that cannot be read")
 		return
 	}
 	o.run.masked += masked
-	switch {
-	case out == nil:
+	if out == nil {
 		c.emit(frame, alias)
-	default:
+	} else {
 		c.toAgent.add(out)
 	}
 }
@@ -210,7 +207,7 @@ func keepScratch(b []byte) []byte {
 func (c *Core) complete(o *owed, frame []byte, alias bool) {
 	kind := frame[0]
 	if o.kind != answerExecute && (o.kind != answerQuery || kind == msgPortalSuspended) {
-		c.broken("the end of a result out of turn")
+		c.brokenf("the end of a result out of turn")
 		return
 	}
 	if o.refresh != nil {
@@ -221,7 +218,7 @@ func (c *Core) complete(o *owed, frame []byte, alias bool) {
 	if kind == msgCommandComplete {
 		s, _, ok := cut(frame[header:])
 		if !ok {
-			c.broken("a command tag that does not end")
+			c.brokenf("a command tag that does not end")
 			return
 		}
 		tag = string(s)

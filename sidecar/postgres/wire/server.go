@@ -52,7 +52,7 @@ func (c *Core) serve(p []byte) {
 		}
 		kind, length := head[0], int(binary.BigEndian.Uint32(head[1:]))
 		if length < 4 || length > maxMessage {
-			c.broken("invalid length %d of a message of type %q", int32(length), kind)
+			c.brokenf("invalid length %d of a message of type %q", int32(length), kind)
 			return
 		}
 		whole := 1 + length
@@ -93,7 +93,7 @@ func (c *Core) classify(kind byte, size int) mode {
 	case msgCopyData:
 		return c.classifyCopy(size)
 	}
-	limit := -1
+	var limit int
 	switch kind {
 	case msgReadyForQuery:
 		limit = 1
@@ -110,11 +110,11 @@ func (c *Core) classify(kind byte, size int) mode {
 	case msgErrorResponse, msgNoticeResponse:
 		limit = maxReport
 	default:
-		c.broken("a message of type %q", kind)
+		c.brokenf("a message of type %q", kind)
 		return modeDrop
 	}
 	if size > limit {
-		c.broken("%d bytes in a message of type %q", size, kind)
+		c.brokenf("%d bytes in a message of type %q", size, kind)
 	}
 	return modeHold
 }
@@ -149,7 +149,7 @@ func (c *Core) answer(frame []byte, alias bool) {
 	}
 	o := c.queue.front()
 	if o == nil {
-		c.broken("an answer of type %q to nothing", kind)
+		c.brokenf("an answer of type %q to nothing", kind)
 		return
 	}
 	switch kind {
@@ -181,7 +181,7 @@ func (c *Core) answer(frame []byte, alias bool) {
 // simpleAnswer handles an answer that says nothing but that it went well.
 func (c *Core) simpleAnswer(o *owed, kind answer, frame []byte, alias bool) {
 	if o.kind != kind {
-		c.broken("an answer of type %q out of turn", frame[0])
+		c.brokenf("an answer of type %q out of turn", frame[0])
 		return
 	}
 	c.names.settle(o)
@@ -207,13 +207,13 @@ func (c *Core) retire(o *owed) {
 // ready handles ReadyForQuery.
 func (c *Core) ready(o *owed, frame, body []byte, alias bool) {
 	if o.kind != answerSync && o.kind != answerQuery || len(body) != 1 {
-		c.broken("ReadyForQuery out of turn")
+		c.brokenf("ReadyForQuery out of turn")
 		return
 	}
 	switch body[0] {
 	case txIdle, txOpen, txFailed:
 	default:
-		c.broken("transaction status %q", body[0])
+		c.brokenf("transaction status %q", body[0])
 		return
 	}
 	c.tx = body[0]
