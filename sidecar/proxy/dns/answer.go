@@ -43,7 +43,7 @@ func parseAnswer(packet []byte, id uint16, question dnsmessage.Question) (answer
 	a := answer{code: header.RCode, truncated: header.Truncated}
 	asked, err := p.Question()
 	switch {
-	case err == dnsmessage.ErrSectionDone && header.RCode != dnsmessage.RCodeSuccess:
+	case errors.Is(err, dnsmessage.ErrSectionDone) && header.RCode != dnsmessage.RCodeSuccess:
 		// Some servers leave the question out of a FORMERR or NOTIMP.
 		return a, nil
 	case err != nil:
@@ -75,7 +75,7 @@ func (a *answer) collect(p *dnsmessage.Parser, question dnsmessage.Question) err
 	var records []record
 	for range maxRecords {
 		h, err := p.AnswerHeader()
-		if err == dnsmessage.ErrSectionDone {
+		if errors.Is(err, dnsmessage.ErrSectionDone) {
 			break
 		}
 		if err != nil {

@@ -8,6 +8,8 @@
 package dns
 
 import (
+	"errors"
+
 	"golang.org/x/net/dns/dnsmessage"
 
 	"github.com/chaperone-dev/chaperone/sidecar/redirect/resolver"
@@ -57,7 +59,7 @@ func parseQuery(packet []byte) (q query, code dnsmessage.RCode, answer bool) {
 		return q, dnsmessage.RCodeFormatError, true
 	}
 	q.name = resolver.Canonical(q.question.Name.String())
-	if _, err := p.Question(); err != dnsmessage.ErrSectionDone {
+	if _, err := p.Question(); !errors.Is(err, dnsmessage.ErrSectionDone) {
 		return q, dnsmessage.RCodeFormatError, true
 	}
 	if q.question.Class != dnsmessage.ClassINET {
@@ -73,7 +75,7 @@ func parseQuery(packet []byte) (q query, code dnsmessage.RCode, answer bool) {
 func (q *query) options(p *dnsmessage.Parser) bool {
 	for {
 		h, err := p.AdditionalHeader()
-		if err == dnsmessage.ErrSectionDone {
+		if errors.Is(err, dnsmessage.ErrSectionDone) {
 			return true
 		}
 		if err != nil {

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"net/netip"
 	"os"
@@ -182,7 +181,7 @@ func TestWhatIsNotForAPolicyIsAnsweredHere(t *testing.T) {
 			if m.RCode != c.want || len(m.Answers) != 0 || !m.Response || m.ID != 0x1234 {
 				t.Errorf("got %s", m.GoString())
 			}
-			if c.why != "" && !strings.Contains(fmt.Sprintf("%s", m.Additionals[0].Body.(*dnsmessage.OPTResource).Options[0].Data), c.why) {
+			if c.why != "" && !strings.Contains(string(m.Additionals[0].Body.(*dnsmessage.OPTResource).Options[0].Data), c.why) {
 				t.Errorf("why: %s", m.GoString())
 			}
 		})
