@@ -46,7 +46,7 @@ func command(ctx context.Context, args []string) int {
 	case "run":
 		err = run(ctx, log)
 	case "ready":
-		err = askReady()
+		err = askReady(ctx)
 	case "version":
 		fmt.Println(version)
 	case "help", "-h", "--help":

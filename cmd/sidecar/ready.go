@@ -18,8 +18,8 @@ import (
 func readySocket() string { return filepath.Join(layout.StatePath, "ready.sock") }
 
 // askReady is the startup probe. It opens no port: a probe over the network would be one that agents reach too.
-func askReady() error {
-	conn, err := net.DialTimeout("unix", readySocket(), time.Second)
+func askReady(ctx context.Context) error {
+	conn, err := (&net.Dialer{Timeout: time.Second}).DialContext(ctx, "unix", readySocket())
 	if err != nil {
 		return fmt.Errorf("not ready: %w", err)
 	}
@@ -31,7 +31,7 @@ func sayReady(ctx context.Context) error {
 	if err := os.Remove(readySocket()); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("answering the startup probe: %w", err)
 	}
-	listener, err := net.Listen("unix", readySocket())
+	listener, err := new(net.ListenConfig).Listen(ctx, "unix", readySocket())
 	if err != nil {
 		return fmt.Errorf("answering the startup probe: %w", err)
 	}

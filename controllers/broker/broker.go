@@ -128,7 +128,7 @@ func (b *Broker) Ready() error {
 
 // Start serves until ctx ends: sidecars are then told to connect again, and what was received is brought to an end.
 func (b *Broker) Start(ctx context.Context) error {
-	listener, err := net.Listen("tcp", b.Listen)
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", b.Listen)
 	if err != nil {
 		return fmt.Errorf("listening for sidecars: %w", err)
 	}

@@ -11,7 +11,6 @@ import (
 	"google.golang.org/grpc/status"
 	"k8s.io/apimachinery/pkg/types"
 
-	"github.com/chaperone-dev/chaperone/api/v1alpha1"
 	"github.com/chaperone-dev/chaperone/controllers/archive"
 	"github.com/chaperone-dev/chaperone/sidecar/control/controlpb"
 	"github.com/chaperone-dev/chaperone/sidecar/record"
@@ -203,7 +202,6 @@ type recording struct {
 	uid types.UID
 	// entry is what the index keeps.
 	entry archive.Entry
-	phase v1alpha1.RecordingPhase
 }
 
 func counts(c *controlpb.Counts) record.Counts {

@@ -151,7 +151,7 @@ func TestALogReadWholeVerifiesOffline(t *testing.T) {
 		},
 	}
 	w := httptest.NewRecorder()
-	s.handler().ServeHTTP(w, httptest.NewRequest("GET", path+"?format=log", nil))
+	s.handler().ServeHTTP(w, httptest.NewRequest(http.MethodGet, path+"?format=log", nil))
 	_, verified, err := record.Verify(w.Body, nil, a.PublicKey())
 	if err != nil || verified.Chunks != 1 || verified.Signed != 1 {
 		t.Errorf("verification %+v, %v", verified, err)

@@ -70,7 +70,7 @@ func New(ctx context.Context, o Options) (*Server, error) {
 	if err := proxy.load(ctx); err != nil {
 		return nil, err
 	}
-	listener, err := net.Listen("tcp", o.Bind)
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", o.Bind)
 	if err != nil {
 		return nil, fmt.Errorf("listening for the recordings API: %w", err)
 	}
