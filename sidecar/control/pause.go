@@ -21,7 +21,7 @@ func (p *pause) reset() { p.next = 0 }
 // wait sleeps, or returns ctx's error.
 func (p *pause) wait(ctx context.Context) error {
 	p.next = min(max(2*p.next, p.least), p.most)
-	timer := time.NewTimer(p.next/2 + rand.N(p.next/2+1))
+	timer := time.NewTimer(p.next/2 + rand.N(p.next/2+1)) //nolint:gosec // G404: jitter is no secret
 	defer timer.Stop()
 	select {
 	case <-ctx.Done():

@@ -62,7 +62,7 @@ func (c *chain) send(ctx context.Context) {
 		if after > before {
 			pause = leastPause
 		}
-		c.rest(ctx, pause/2+rand.N(pause/2))
+		c.rest(ctx, pause/2+rand.N(pause/2)) //nolint:gosec // G404: jitter is no secret
 		pause = min(2*pause, mostPause)
 	}
 }

@@ -43,7 +43,7 @@ func Main(m *testing.M, roles map[string]func() error) {
 		fmt.Fprintln(os.Stderr, "these tests program a kernel's packet filter in a network namespace of their own; run them as root")
 		os.Exit(1)
 	}
-	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
+	cmd := exec.Command("/proc/self/exe", os.Args[1:]...) //nolint:gosec,noctx // G204: the same tests with the same arguments; they end with this process (Pdeathsig)
 	cmd.Env = append(os.Environ(), marker+"=1")
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET | syscall.CLONE_NEWNS, Pdeathsig: syscall.SIGKILL}
@@ -63,7 +63,7 @@ func Main(m *testing.M, roles map[string]func() error) {
 // with the test.
 func Start(t testing.TB, uid uint32, name string, prepare func(*exec.Cmd)) *exec.Cmd {
 	t.Helper()
-	cmd := exec.Command("/proc/self/exe")
+	cmd := exec.Command("/proc/self/exe") //nolint:noctx // Run ends it with the test
 	cmd.Env = append(os.Environ(), Role+"="+name)
 	cmd.Stderr = os.Stderr
 	if prepare != nil {

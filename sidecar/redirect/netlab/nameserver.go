@@ -89,7 +89,7 @@ func Ports(t testing.TB, address netip.Addr, port uint16) (*net.UDPConn, net.Lis
 		if err != nil {
 			t.Fatal(err)
 		}
-		streams, err := net.Listen("tcp", packets.LocalAddr().String())
+		streams, err := new(net.ListenConfig).Listen(t.Context(), "tcp", packets.LocalAddr().String())
 		if err == nil {
 			return packets, streams
 		}

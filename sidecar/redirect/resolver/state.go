@@ -69,11 +69,11 @@ func (s Settings) save(dir string) error {
 // replace makes the file appear whole or not at all. It is read by another uid.
 func replace(name, content string) error {
 	tmp := name + ".new"
-	if err := os.WriteFile(tmp, []byte(content), 0o644); err != nil {
+	if err := os.WriteFile(tmp, []byte(content), 0o644); err != nil { //nolint:gosec // G306: another uid reads it
 		return err
 	}
 	// The mode is not left to the umask.
-	if err := os.Chmod(tmp, 0o644); err != nil {
+	if err := os.Chmod(tmp, 0o644); err != nil { //nolint:gosec // G302: another uid reads it
 		return err
 	}
 	return os.Rename(tmp, name)
