@@ -177,7 +177,7 @@ func (r *AgentPolicyReconciler) conflict(ctx context.Context, ap *v1alpha1.Agent
 		}
 		compiled, err := policy.Compile(policy.Set{Policies: []policy.Policy{mine, theirs}})
 		if err != nil {
-			return err.Error(), nil
+			return err.Error(), nil //nolint:nilerr // what the compiler finds is the conflict
 		}
 		for _, d := range compiled.Destinations() {
 			if d.Conflict() != "" {

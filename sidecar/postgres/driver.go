@@ -186,7 +186,7 @@ func (d *driver) interrupt(cause error) {
 	d.endLocked(errors.New(message))
 	d.mu.Unlock()
 	d.agent.SetWriteDeadline(time.Now().Add(farewell))
-	d.flushAgent()
+	_ = d.flushAgent() // an agent that is gone needs no farewell
 	d.agent.Close()
 	d.server.Close()
 }

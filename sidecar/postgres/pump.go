@@ -103,7 +103,7 @@ func (d *driver) serverGone(err error) {
 	d.mu.Unlock()
 	if !expected {
 		d.agent.SetWriteDeadline(time.Now().Add(farewell))
-		d.flushAgent()
+		_ = d.flushAgent() // it ends for the server's reason, whether or not the agent still reads
 		d.end(fmt.Errorf("the database server has closed the connection: %s", cause))
 	} else {
 		d.end(nil)

@@ -257,7 +257,7 @@ func TestTargetsOfOtherProtocolsAreRefusedInTheirWords(t *testing.T) {
 	}
 	defer answer.Body.Close()
 	body, _ := io.ReadAll(answer.Body)
-	if answer.StatusCode != 501 || !strings.Contains(string(body), "does not serve kubernetes targets; the connection to cluster is refused") {
+	if answer.StatusCode != http.StatusNotImplemented || !strings.Contains(string(body), "does not serve kubernetes targets; the connection to cluster is refused") {
 		t.Errorf("kubernetes: %s %s", answer.Status, body)
 	}
 	for _, target := range []string{"bastion", "cluster"} {

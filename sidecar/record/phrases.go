@@ -163,10 +163,10 @@ func (c Counts) String() string {
 // String says in a sentence or two how far a log can be trusted.
 func (v Verification) String() string {
 	var b strings.Builder
-	switch {
-	case v.Chunks == 0:
+	switch v.Chunks {
+	case 0:
 		b.WriteString("No chunk verified.")
-	case v.Chunks == 1:
+	case 1:
 		b.WriteString("Verified: chunk 0.")
 	default:
 		fmt.Fprintf(&b, "Verified: chunks 0 to %d, each following from the one before.", v.Chunks-1)

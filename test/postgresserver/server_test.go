@@ -47,7 +47,7 @@ func TestServer(t *testing.T) {
 		}
 	})
 	t.Run("keeps its data over a crash", func(t *testing.T) {
-		query(t, ctx, s, "CREATE TABLE kept (n int); CHECKPOINT")
+		query(ctx, t, s, "CREATE TABLE kept (n int); CHECKPOINT")
 		s.Down()
 		if _, err := pgconn.Connect(ctx, s.DSN(Superuser, s.Password, "postgres")); err == nil {
 			t.Fatal("a server that is down answered")
@@ -55,7 +55,7 @@ func TestServer(t *testing.T) {
 		if err := s.Up(); err != nil {
 			t.Fatal(err)
 		}
-		query(t, ctx, s, "SELECT n FROM kept")
+		query(ctx, t, s, "SELECT n FROM kept")
 	})
 	t.Run("runs the client programs", func(t *testing.T) {
 		out, err := s.Command("psql", "-XAtc", "SELECT 1+1", s.DSN(Superuser, s.Password, "postgres")).CombinedOutput()
@@ -65,7 +65,7 @@ func TestServer(t *testing.T) {
 	})
 }
 
-func query(t *testing.T, ctx context.Context, s *Server, sql string) {
+func query(ctx context.Context, t *testing.T, s *Server, sql string) {
 	t.Helper()
 	conn, err := pgconn.Connect(ctx, s.DSN(Superuser, s.Password, "postgres"))
 	if err != nil {

@@ -3,8 +3,6 @@ package sql
 import (
 	pg_query "github.com/pganalyze/pg_query_go/v6"
 	"google.golang.org/protobuf/proto"
-
-	"github.com/chaperone-dev/chaperone/sidecar/policy"
 )
 
 // objects walks the statements that name their objects by lists of words, where a walk through the tree would
@@ -169,6 +167,6 @@ func (r *recogniser) ownedBy(options []*pg_query.Node, at place) {
 			continue // OWNED BY NONE
 		}
 		schema, name := relationOf(names[:len(names)-1])
-		r.touch(at.b, policy.Table(r.st.table(schema, name)), true)
+		r.touch(at.b, r.st.table(schema, name), true)
 	}
 }

@@ -64,29 +64,29 @@ func TestAgainstTheServer(t *testing.T) {
 		return conn
 	}
 	admin := connect("postgres")
-	mustExec(t, ctx, admin, "create database one")
-	mustExec(t, ctx, admin, "create database two")
+	mustExec(ctx, t, admin, "create database one")
+	mustExec(ctx, t, admin, "create database two")
 	one, two := connect("one"), connect("two")
-	mustExec(t, ctx, one, oracleSchema)
-	mustExec(t, ctx, two, oracleSchema+";"+otherSecrets)
+	mustExec(ctx, t, one, oracleSchema)
+	mustExec(ctx, t, two, oracleSchema+";"+otherSecrets)
 	for _, c := range []*pgconn.PgConn{one, two} {
 		// A query that never ends says nothing; what is sorted and not hashed comes in the same order in both.
-		mustExec(t, ctx, c, "set statement_timeout = '3s'; set enable_hashagg = off")
+		mustExec(ctx, t, c, "set statement_timeout = '3s'; set enable_hashagg = off")
 	}
-	o := &oracle{one: one, two: two, cat: readCatalogue(t, ctx, one)}
+	o := &oracle{one: one, two: two, cat: readCatalogue(ctx, t, one)}
 	if o.protected, err = sql.NewProtected([]policy.Masking{
 		{Columns: []string{"public.customers.card_number"}}, {Columns: []string{"public.parent.secret"}},
 	}); err != nil {
 		t.Fatal(err)
 	}
-	t.Run("syntax errors have the server's words and positions", func(t *testing.T) { o.syntax(t, ctx) })
+	t.Run("syntax errors have the server's words and positions", func(t *testing.T) { o.syntax(ctx, t) })
 	t.Run("random queries", func(t *testing.T) {
 		seed, n := int64(setting(t, "ORACLE_SEED", 1)), setting(t, "ORACLE_ROUNDS", rounds)
 		for i := range n {
 			w := &writer{Rand: rand.New(rand.NewSource(seed + int64(i)))}
 			query := w.query(&level{}, 1+w.Intn(3), 0)
-			o.tables(t, ctx, query)
-			o.lineage(t, ctx, query+w.pick("", " order by 1", " order by "+w.pick(oracleColumns...)))
+			o.tables(ctx, t, query)
+			o.lineage(ctx, t, query+w.pick("", " order by 1", " order by "+w.pick(oracleColumns...)))
 			if t.Failed() {
 				t.Fatalf("seed %d", seed+int64(i))
 			}
@@ -112,7 +112,7 @@ func (o *oracle) state() sql.State {
 }
 
 // syntax compares errors.
-func (o *oracle) syntax(t *testing.T, ctx context.Context) {
+func (o *oracle) syntax(ctx context.Context, t *testing.T) {
 	for _, query := range []string{
 		"selct 1", "select * frm t", "select é, 'ünï' from from", "select 1 from", "select 'abc", `select "abc`, "select $$abc",
 		"select 1 /* abc", "select 1; selct 2", "select 1 + ;", "select (1", "insert into t values (1,,2)", "create table t (id int,)",
@@ -137,13 +137,13 @@ func (o *oracle) syntax(t *testing.T, ctx context.Context) {
 }
 
 // tables compares the tables of a query with those that a view over it depends on.
-func (o *oracle) tables(t *testing.T, ctx context.Context, query string) {
+func (o *oracle) tables(ctx context.Context, t *testing.T, query string) {
 	results, err := o.one.Exec(ctx, `begin; create view pg_temp.asked as select 1 as one from (`+query+`) q;
 		select distinct n.nspname || '.' || c.relname from pg_rewrite r
 		join pg_class v on v.oid = r.ev_class and v.relname = 'asked'
 		join pg_depend d on d.classid = 'pg_rewrite'::regclass and d.objid = r.oid and d.refclassid = 'pg_class'::regclass
 		join pg_class c on c.oid = d.refobjid and c.relname <> 'asked' join pg_namespace n on n.oid = c.relnamespace`).ReadAll()
-	mustExec(t, ctx, o.one, "rollback")
+	mustExec(ctx, t, o.one, "rollback")
 	if err != nil {
 		return
 	}
@@ -171,7 +171,7 @@ func (o *oracle) tables(t *testing.T, ctx context.Context, query string) {
 
 // lineage runs a query in both databases. Where it is said to infer nothing, they have to give as many rows; and
 // a column that is clear has to be the same in both, and never hold a protected value.
-func (o *oracle) lineage(t *testing.T, ctx context.Context, query string) {
+func (o *oracle) lineage(ctx context.Context, t *testing.T, query string) {
 	first, err := o.one.Exec(ctx, query).ReadAll()
 	if err != nil || len(first[0].FieldDescriptions) == 0 {
 		return
@@ -224,7 +224,7 @@ func column(r *pgconn.Result, i int) []byte {
 	return []byte(strings.Join(values, " "))
 }
 
-func readCatalogue(t *testing.T, ctx context.Context, conn *pgconn.PgConn) *catalogue.Catalogue {
+func readCatalogue(ctx context.Context, t *testing.T, conn *pgconn.PgConn) *catalogue.Catalogue {
 	results, err := conn.Exec(ctx, catalogue.Query).ReadAll()
 	if err != nil {
 		t.Fatal(err)
@@ -240,7 +240,7 @@ func readCatalogue(t *testing.T, ctx context.Context, conn *pgconn.PgConn) *cata
 	return b.Build()
 }
 
-func mustExec(t *testing.T, ctx context.Context, conn *pgconn.PgConn, statements string) {
+func mustExec(ctx context.Context, t *testing.T, conn *pgconn.PgConn, statements string) {
 	t.Helper()
 	if _, err := conn.Exec(ctx, statements).ReadAll(); err != nil {
 		t.Fatalf("%s: %v", statements, err)

@@ -181,7 +181,7 @@ func (t *tracer) join(j *pg_query.JoinExpr, sc *scope) {
 		using = common(left, right)
 	}
 	merged, all := t.merged(left, right, using)
-	if j.IsNatural && !(left.known && right.known) {
+	if j.IsNatural && (!left.known || !right.known) {
 		t.infer(worse(left.worst(), right.worst()))
 	}
 	for _, e := range sc.tables[before:] {

@@ -2,8 +2,6 @@ package sql
 
 import (
 	"fmt"
-
-	"github.com/chaperone-dev/chaperone/sidecar/policy"
 )
 
 // maxSteps bounds the work of tracing one statement: nested recursive queries are gone through several times at
@@ -270,5 +268,5 @@ func (e *table) column(name string) Column {
 func (t *tracer) relationTables(schema, name string) []RelationName {
 	st := t.st
 	st.Catalogue = nil
-	return namesOf(policy.Table(st.table(schema, name)))
+	return namesOf(st.table(schema, name))
 }
