@@ -38,9 +38,9 @@ const (
 
 // loopback is where the rules redirect to; nothing outside the pod reaches it. A node without IPv6 has no ::1, and
 // then nothing is redirected there.
-func loopback(port uint16) []netip.AddrPort {
+func loopback(ctx context.Context, port uint16) []netip.AddrPort {
 	out := []netip.AddrPort{netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), port)}
-	if probe, err := net.ListenPacket("udp6", "[::1]:0"); err == nil {
+	if probe, err := new(net.ListenConfig).ListenPacket(ctx, "udp6", "[::1]:0"); err == nil {
 		probe.Close()
 		out = append(out, netip.AddrPortFrom(netip.IPv6Loopback(), port))
 	}
@@ -116,10 +116,10 @@ func serve(ctx context.Context, log logr.Logger, p *proxy.Proxy, resolving *dns.
 	changed, republish := make(chan struct{}, 1), make(chan struct{}, 1)
 	group.Go(func() error { return whole(ctx, broker.Follow(ctx, policies)) })
 	group.Go(func() error {
-		return p.Serve(ctx, loopback(layout.ProxyPort), changed, func() { close(proxying) })
+		return p.Serve(ctx, loopback(ctx, layout.ProxyPort), changed, func() { close(proxying) })
 	})
 	group.Go(func() error {
-		return whole(ctx, resolving.Serve(ctx, loopback(layout.DNSPort), func() { close(answering) }))
+		return whole(ctx, resolving.Serve(ctx, loopback(ctx, layout.DNSPort), func() { close(answering) }))
 	})
 	group.Go(func() error {
 		for {
@@ -176,7 +176,7 @@ func notify(to chan<- struct{}) {
 // whole takes the end of ctx for a good end.
 func whole(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
-		return nil
+		return nil //nolint:nilerr // what breaks once ctx has ended is the end that was asked for
 	}
 	return err
 }

@@ -17,7 +17,7 @@ import (
 // some ten thousand objects, and a rule may look at each a few times.
 const costLimit = 1_000_000
 
-func init() { policy.Conditions = Compile }
+func init() { policy.Conditions = Compile } //nolint:gochecknoinits // importing the package is what makes `when` available
 
 // environment is made when the first rule needs it: it allocates some megabytes, which a sidecar without such
 // rules never spends.
