@@ -32,7 +32,7 @@ func TestDatagramsDoNotLeave(t *testing.T) {
 }
 
 func TestDNSDatagramsReachTheSidecarsResolverWhoeverTheyAreFor(t *testing.T) {
-	lab := pod(t)
+	lab := pod(t, netlab.Host4, netlab.Host6)
 	for _, f := range families {
 		var server net.PacketConn
 		if err := netlab.As(sidecarUID, func() (err error) {

@@ -99,10 +99,28 @@ func address(p netip.Prefix) string {
 }
 
 // The destination address is at byte 16 of the IPv4 header (RFC 791) and byte 24 of the IPv6 header (RFC 8200).
-func (d To4) exprs() []expr.Any { return daddr(netip.Prefix(d), unix.NFPROTO_IPV4, 16) }
-func (d To6) exprs() []expr.Any { return daddr(netip.Prefix(d), unix.NFPROTO_IPV6, 24) }
+func (d To4) exprs() []expr.Any { return inHeader(netip.Prefix(d), unix.NFPROTO_IPV4, 16) }
+func (d To6) exprs() []expr.Any { return inHeader(netip.Prefix(d), unix.NFPROTO_IPV6, 24) }
 
-func daddr(p netip.Prefix, family byte, offset uint32) []expr.Any {
+// From4 matches an IPv4 source, From6 an IPv6 one.
+type (
+	From4 netip.Addr
+	From6 netip.Addr
+)
+
+func (s From4) String() string { return "ip saddr " + netip.Addr(s).String() }
+func (s From6) String() string { return "ip6 saddr " + netip.Addr(s).String() }
+
+// The source address is at byte 12 of the IPv4 header and byte 8 of the IPv6 header.
+func (s From4) exprs() []expr.Any {
+	return inHeader(netip.PrefixFrom(netip.Addr(s), 32), unix.NFPROTO_IPV4, 12)
+}
+
+func (s From6) exprs() []expr.Any {
+	return inHeader(netip.PrefixFrom(netip.Addr(s), 128), unix.NFPROTO_IPV6, 8)
+}
+
+func inHeader(p netip.Prefix, family byte, offset uint32) []expr.Any {
 	addr := p.Masked().Addr().AsSlice()
 	size := uint32(len(addr))
 	out := []expr.Any{

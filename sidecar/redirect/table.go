@@ -19,8 +19,8 @@ const TableName = "chaperone"
 type Config struct {
 	// UID is the sidecar's uid, the only owner whose traffic is not redirected. Never 0.
 	UID uint32
-	// Nameservers are those noted from the pod's resolver settings. Only link-local ones matter here: they stay
-	// reachable for the sidecar although every other link-local destination is closed.
+	// Nameservers are those noted from the pod's resolver settings. Nobody in the pod may speak for one; those that
+	// are link-local stay reachable for the sidecar although every other link-local destination is closed.
 	Nameservers []netip.Addr
 }
 
@@ -103,7 +103,13 @@ func nat(c Config) Chain {
 // filter lets out what is listed and drops the rest: UDP, ICMP, SCTP, and whatever the kernel learns next. There
 // is deliberately no exemption by mark, group or cgroup: NET_RAW is enough to set a mark.
 func filter(c Config) Chain {
-	rules := []Rule{
+	var rules []Rule
+	for _, ns := range c.Nameservers {
+		rules = append(rules, Rule{
+			"answers in a nameserver's name: IPv6 sends from any address that a socket is bound to (IPV6_FREEBIND)",
+			[]Match{OutLoopback{}, source(ns.Unmap().WithZone(""))}, Drop{}})
+	}
+	rules = append(rules, []Rule{
 		{"loopback",
 			[]Match{OutLoopback{}}, Accept{}},
 		// The packet that nat has just sent to the loopback address still shows the outgoing interface it was
@@ -124,7 +130,7 @@ func filter(c Config) Chain {
 		// data out.
 		{"answers to connections from outside, and the end of the sidecar's own",
 			[]Match{Transport("tcp"), Established{}}, Accept{}},
-	}
+	}...)
 	for _, ns := range c.Nameservers {
 		ns = ns.Unmap().WithZone("")
 		if !Closed(ns) {
@@ -155,6 +161,13 @@ func leaving() Chain {
 		{"IPv4 loopback addresses by another interface", []Match{To4(netip.MustParsePrefix("127.0.0.0/8"))}, Drop{}},
 		{"the IPv6 loopback address by another interface", []Match{To6(netip.MustParsePrefix("::1/128"))}, Drop{}},
 	}}
+}
+
+func source(a netip.Addr) Match {
+	if a.Is4() {
+		return From4(a)
+	}
+	return From6(a)
 }
 
 func destination(p netip.Prefix) Match {
