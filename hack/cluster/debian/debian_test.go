@@ -14,7 +14,7 @@ func TestParseURIs(t *testing.T) {
 	}{
 		"nothing to fetch is no package": {out: "\n"},
 		"an epoch's colon is unescaped": {
-			out:  "'http://deb.debian.org/debian/pool/main/a/acl/libacl1_2.3.1-3_amd64.deb' libacl1_1%3a2.3.1-3_amd64.deb 31488 SHA256:ab\n",
+			out:  "'http://mirror.example/debian/pool/main/a/acl/libacl1_2.3.1-3_amd64.deb' libacl1_1%3a2.3.1-3_amd64.deb 31488 SHA256:ab\n",
 			want: []Package{{Name: "libacl1", Version: "1:2.3.1-3", File: "libacl1_1%3a2.3.1-3_amd64.deb", Size: 31488}},
 		},
 		"a message instead of a package is an error": {out: "Reading package lists...\n", err: "something else"},
@@ -41,11 +41,11 @@ func TestOfDistribution(t *testing.T) {
 		source string
 		want   bool
 	}{
-		"a deb822 stanza of the release":        {"Types: deb\nURIs: http://deb.debian.org/debian\nSuites: bookworm bookworm-updates\n", true},
-		"a line of the release":                 {"deb [arch=amd64] http://deb.debian.org/debian bookworm main\n", true},
+		"a deb822 stanza of the release":        {"Types: deb\nURIs: http://mirror.example/debian\nSuites: bookworm bookworm-updates\n", true},
+		"a line of the release":                 {"deb [arch=amd64] http://mirror.example/debian bookworm main\n", true},
 		"a third party's suite":                 {"Types: deb\nSuites: nodistro\n", false},
 		"a suite that only contains the name":   {"deb https://packages.example/apt cloud-sdk-bookworm main\n", false},
-		"a comment that mentions the release":   {"# deb http://deb.debian.org/debian bookworm main\n", false},
+		"a comment that mentions the release":   {"# deb http://mirror.example/debian bookworm main\n", false},
 		"a key file named after it is no suite": {"Types: deb\nSigned-By: bookworm\nSuites: stable\n", false},
 	} {
 		t.Run(name, func(t *testing.T) {
