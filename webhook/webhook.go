@@ -11,6 +11,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 
+	"github.com/chaperone-dev/chaperone/sidecar/redirect/resolver"
 	"github.com/chaperone-dev/chaperone/webhook/access"
 	"github.com/chaperone-dev/chaperone/webhook/decision"
 	"github.com/chaperone-dev/chaperone/webhook/guard"
@@ -55,6 +56,8 @@ type Options struct {
 	// DecisionKey returns the key of the MACs on decisions and of the seals on pods. Every replica has the same.
 	// Until it returns one, no decision is taken and selected pods are refused.
 	DecisionKey func() []byte
+	// DNS is the resolver settings of the operator's own pod: what a pod's dnsConfig may name. Default: nothing.
+	DNS resolver.Settings
 	// Now is the clock. Default: time.Now.
 	Now func() time.Time
 }
@@ -109,7 +112,7 @@ func Setup(mgr manager.Manager, o Options) error {
 	lookup := selection.Lookup{Cache: mgr.GetCache(), Live: mgr.GetAPIReader()}
 	reviewer := access.Reviewer{Client: mgr.GetClient()}
 	injector := inject.Handler{Lookup: lookup, Options: o.injection, Exempt: o.Exempt, Decoder: decoder}
-	guardian := guard.Handler{Lookup: lookup, Live: mgr.GetAPIReader(), Key: o.DecisionKey, Exempt: o.Exempt, Decoder: decoder}
+	guardian := guard.Handler{Lookup: lookup, Live: mgr.GetAPIReader(), Key: o.DecisionKey, Exempt: o.Exempt, DNS: o.DNS, Decoder: decoder}
 	elsewhereInjector, elsewhereGuardian := injector, guardian
 	elsewhereInjector.Open, elsewhereGuardian.Open = true, true
 	handlers := map[string]admission.Handler{

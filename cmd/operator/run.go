@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
+	"os"
 
 	"github.com/go-logr/logr"
 	admissionv1 "k8s.io/api/admissionregistration/v1"
@@ -32,6 +33,7 @@ import (
 	"github.com/chaperone-dev/chaperone/controllers/certs"
 	"github.com/chaperone-dev/chaperone/controllers/logs"
 	"github.com/chaperone-dev/chaperone/controllers/presence"
+	"github.com/chaperone-dev/chaperone/sidecar/redirect/resolver"
 	"github.com/chaperone-dev/chaperone/webhook"
 )
 
@@ -115,10 +117,14 @@ func run(ctx context.Context, f *flags) error {
 			return fmt.Errorf("setting up the manager: %w", err)
 		}
 	}
+	dns, err := ownDNS("/etc/resolv.conf")
+	if err != nil {
+		return err
+	}
 	if err := webhook.Setup(mgr, webhook.Options{
 		SidecarImage: f.sidecarImage, SidecarPullPolicy: corev1.PullPolicy(f.sidecarPullPolicy), BrokerAddress: f.brokerAddress,
 		RootPEM: serving.Roots, OperatorNamespace: f.namespace,
-		OperatorUsername: user, DecisionKey: func() []byte { return keys.DecisionMAC },
+		OperatorUsername: user, DecisionKey: func() []byte { return keys.DecisionMAC }, DNS: dns,
 	}); err != nil {
 		return err
 	}
@@ -130,6 +136,16 @@ func run(ctx context.Context, f *flags) error {
 	}
 	log.Info("Starting", "version", version, "namespace", f.namespace, "recordings", f.recordingsURL)
 	return mgr.Start(ctx)
+}
+
+// ownDNS is whom the operator's own pod asks for names: pods under a policy may ask nobody else.
+func ownDNS(file string) (resolver.Settings, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return resolver.Settings{}, fmt.Errorf("reading the resolver's settings: %w", err)
+	}
+	defer f.Close()
+	return resolver.Parse(f)
 }
 
 // whoAmI is the operator's own user: the only one that writes ApprovalRequests and SessionRecordings.

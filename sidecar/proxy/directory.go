@@ -91,7 +91,7 @@ func (d *directory) fullNames(host string) []string {
 func (d *directory) shortNames(full string) []string {
 	out := []string{full}
 	for _, domain := range d.search.Search {
-		if short, ok := strings.CutSuffix(full, "."+domain); ok && short != "" {
+		if short, ok := strings.CutSuffix(full, "."+domain); ok && short != "" && d.search.Completes(short, domain) {
 			out = append(out, short)
 		}
 	}

@@ -260,7 +260,8 @@ func TestRuleName(t *testing.T) {
 		want     dns.Ruling
 	}{
 		"a target's full name":                         {[]policy.Policy{closed}, "billing-db.prod.svc.cluster.local", dns.Forward},
-		"a variant that the search list makes":         {[]policy.Policy{closed}, "billing-db.prod.prod.svc.cluster.local", dns.Forward},
+		"a pod of the namespace that goes by it":       {[]policy.Policy{closed}, "billing-db.prod.prod.svc.cluster.local", dns.NoSuchName},
+		"a pod that goes by what may pass":             {[]policy.Policy{open(closed, 443, "partner.example")}, "partner.example.prod.svc.cluster.local", dns.NoSuchName},
 		"a target with a final dot":                    {[]policy.Policy{closed}, "db.example", dns.Forward},
 		"which has no variants":                        {[]policy.Policy{closed}, "db.example.prod.svc.cluster.local", dns.NoSuchName},
 		"a service record of a target":                 {[]policy.Policy{closed}, "_postgresql._tcp.db.example", dns.Forward},

@@ -37,6 +37,7 @@ func Created() Chain {
 	return append(Live(),
 		pinnedImages,  // requirePinnedImages
 		policySecrets, // credentials of a policy, in any form
+		nameservers,   // who answers for the policy's names
 		boundLabels,   // the labels that it is bound to are those that it has
 	)
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/chaperone-dev/chaperone/api/v1alpha1"
 	"github.com/chaperone-dev/chaperone/sidecar/layout"
+	"github.com/chaperone-dev/chaperone/sidecar/redirect/resolver"
 	"github.com/chaperone-dev/chaperone/webhook/inject"
 )
 
@@ -25,6 +26,8 @@ type Input struct {
 	// SecretType returns the type of a Secret of the pod's namespace; "" for one that does not exist (yet). Errors
 	// are the operator's.
 	SecretType func(name string) (corev1.SecretType, error)
+	// DNS is the resolver settings of the operator's own pod, which are the cluster's. Unset: none is known.
+	DNS resolver.Settings
 
 	agents     []agent // of an update, those that it changes
 	restricted inject.Restricted

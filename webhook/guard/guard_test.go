@@ -2,6 +2,7 @@ package guard_test
 
 import (
 	"errors"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/chaperone-dev/chaperone/api/v1alpha1"
 	"github.com/chaperone-dev/chaperone/sidecar/layout"
+	"github.com/chaperone-dev/chaperone/sidecar/redirect/resolver"
 	"github.com/chaperone-dev/chaperone/webhook/guard"
 	"github.com/chaperone-dev/chaperone/webhook/inject"
 )
@@ -48,6 +50,10 @@ func injected(t *testing.T) *corev1.Pod {
 func input(pod *corev1.Pod) guard.Input {
 	return guard.Input{
 		Pod: pod, Policies: policies(), Selected: policies(), Key: key,
+		DNS: resolver.Settings{
+			Nameservers: []netip.Addr{netip.MustParseAddr("10.96.0.10")},
+			Search:      []string{"chaperone-system.svc.cluster.local", "svc.cluster.local", "cluster.local"},
+		},
 		SecretType: func(name string) (corev1.SecretType, error) {
 			switch name {
 			case "robot-token":
@@ -65,6 +71,15 @@ func agentOf(p *corev1.Pod) *corev1.Container { return &p.Spec.Containers[0] }
 func addVolume(source corev1.VolumeSource) func(*corev1.Pod) {
 	return func(p *corev1.Pod) {
 		p.Spec.Volumes = append(p.Spec.Volumes, corev1.Volume{Name: "v", VolumeSource: source})
+	}
+}
+
+// asking has the pod ask the nameservers, with the search list.
+func asking(nameservers []string, searches ...string) func(*corev1.Pod) {
+	return func(p *corev1.Pod) {
+		p.Spec.DNSConfig = &corev1.PodDNSConfig{
+			Nameservers: nameservers, Searches: searches, Options: []corev1.PodDNSConfigOption{{Name: "ndots", Value: ptr.To("2")}},
+		}
 	}
 }
 
@@ -103,19 +118,26 @@ func TestCreated(t *testing.T) {
 		"a variable from a file of the state": {func(p *corev1.Pod) {
 			agentOf(p).Env = []corev1.EnvVar{{Name: "K", ValueFrom: &corev1.EnvVarSource{FileKeyRef: &corev1.FileKeySelector{VolumeName: layout.StateVolume}}}}
 		}, "sidecar-volume"},
-		"hostPath":                     {addVolume(corev1.VolumeSource{HostPath: &corev1.HostPathVolumeSource{Path: "/"}}), "host-path"},
-		"iscsi":                        {addVolume(corev1.VolumeSource{ISCSI: &corev1.ISCSIVolumeSource{}}), "node-network"},
-		"a claim":                      {addVolume(corev1.VolumeSource{PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{}}), ""},
-		"inline CSI":                   {addVolume(corev1.VolumeSource{CSI: &corev1.CSIVolumeSource{}}), "inline-csi"},
-		"a pod certificate":            {projected(corev1.VolumeProjection{PodCertificate: &corev1.PodCertificateProjection{}}), "token-projection"},
-		"a service account token":      {projected(corev1.VolumeProjection{ServiceAccountToken: &corev1.ServiceAccountTokenProjection{}}), "token-projection"},
-		"a config map":                 {projected(corev1.VolumeProjection{ConfigMap: &corev1.ConfigMapProjection{}}), ""},
-		"automount":                    {func(p *corev1.Pod) { p.Spec.AutomountServiceAccountToken = nil }, "automount"},
-		"a token Secret":               {addVolume(corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{SecretName: "robot-token"}}), "token-secret"},
-		"a Secret of unknown type":     {addVolume(corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{SecretName: "unreadable"}}), "token-secret"},
-		"another Secret":               {addVolume(corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{SecretName: "own"}}), ""},
-		"the database password":        {addVolume(corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{SecretName: "db"}}), "policy-secret"},
-		"the SSH authority, projected": {projected(corev1.VolumeProjection{Secret: &corev1.SecretProjection{LocalObjectReference: *local("ssh-ca")}}), "policy-secret"},
+		"the cluster's own DNS, spelt out": {asking([]string{"10.96.0.10"}, "agents.svc.cluster.local", "svc.cluster.local", "cluster.local."), ""},
+		"a resolver of the node":           {asking([]string{"169.254.20.10"}), ""},
+		"options of the resolver":          {asking(nil), ""},
+		"a nameserver of the author's":     {asking([]string{"10.96.0.10", "192.0.2.53"}), "nameserver"},
+		"a search list of the author's":    {asking(nil, "evil.example"), "nameserver"},
+		"another namespace in it":          {asking(nil, "other.svc.cluster.local"), "nameserver"},
+		"its own namespace of elsewhere":   {asking(nil, "agents.svc.evil.example"), "nameserver"},
+		"hostPath":                         {addVolume(corev1.VolumeSource{HostPath: &corev1.HostPathVolumeSource{Path: "/"}}), "host-path"},
+		"iscsi":                            {addVolume(corev1.VolumeSource{ISCSI: &corev1.ISCSIVolumeSource{}}), "node-network"},
+		"a claim":                          {addVolume(corev1.VolumeSource{PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{}}), ""},
+		"inline CSI":                       {addVolume(corev1.VolumeSource{CSI: &corev1.CSIVolumeSource{}}), "inline-csi"},
+		"a pod certificate":                {projected(corev1.VolumeProjection{PodCertificate: &corev1.PodCertificateProjection{}}), "token-projection"},
+		"a service account token":          {projected(corev1.VolumeProjection{ServiceAccountToken: &corev1.ServiceAccountTokenProjection{}}), "token-projection"},
+		"a config map":                     {projected(corev1.VolumeProjection{ConfigMap: &corev1.ConfigMapProjection{}}), ""},
+		"automount":                        {func(p *corev1.Pod) { p.Spec.AutomountServiceAccountToken = nil }, "automount"},
+		"a token Secret":                   {addVolume(corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{SecretName: "robot-token"}}), "token-secret"},
+		"a Secret of unknown type":         {addVolume(corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{SecretName: "unreadable"}}), "token-secret"},
+		"another Secret":                   {addVolume(corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{SecretName: "own"}}), ""},
+		"the database password":            {addVolume(corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{SecretName: "db"}}), "policy-secret"},
+		"the SSH authority, projected":     {projected(corev1.VolumeProjection{Secret: &corev1.SecretProjection{LocalObjectReference: *local("ssh-ca")}}), "policy-secret"},
 		"the kubeconfig as a variable": {func(p *corev1.Pod) {
 			agentOf(p).Env = []corev1.EnvVar{{ValueFrom: &corev1.EnvVarSource{SecretKeyRef: &corev1.SecretKeySelector{LocalObjectReference: *local("kubeconfig")}}}}
 		}, "policy-secret"},

@@ -12,6 +12,7 @@ import (
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 
+	"github.com/chaperone-dev/chaperone/sidecar/redirect/resolver"
 	"github.com/chaperone-dev/chaperone/webhook/inject"
 	"github.com/chaperone-dev/chaperone/webhook/selection"
 )
@@ -35,7 +36,9 @@ type Handler struct {
 	// Exempt namespaces are never touched.
 	Exempt func(namespace string) bool
 	// Open lets a pod through where policies cannot be read.
-	Open    bool
+	Open bool
+	// DNS is the resolver settings of the operator's own pod.
+	DNS     resolver.Settings
 	Decoder admission.Decoder
 }
 
@@ -69,7 +72,7 @@ func (h *Handler) Handle(ctx context.Context, req admission.Request) admission.R
 }
 
 func (h *Handler) created(ctx context.Context, req admission.Request) (*Refusal, error) {
-	in := Input{Pod: &corev1.Pod{}, Key: h.Key(), SecretType: h.secretType(ctx, req.Namespace)}
+	in := Input{Pod: &corev1.Pod{}, Key: h.Key(), SecretType: h.secretType(ctx, req.Namespace), DNS: h.DNS}
 	if err := h.Decoder.Decode(req, in.Pod); err != nil {
 		return nil, fmt.Errorf("reading the pod: %w", err)
 	}

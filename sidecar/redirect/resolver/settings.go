@@ -80,7 +80,7 @@ func Canonical(name string) string {
 }
 
 // Expand lists the full names that a resolver with these settings would try for a name, in its order
-// (resolv.conf(5), ndots): a name with a final dot is only itself.
+// (resolv.conf(5), ndots), as far as Completes lets it: a name with a final dot is only itself.
 func (s Settings) Expand(name string) []string {
 	plain := Canonical(name)
 	if plain == "" {
@@ -91,10 +91,20 @@ func (s Settings) Expand(name string) []string {
 	}
 	out := make([]string, 0, len(s.Search)+1)
 	for _, d := range s.Search {
-		out = append(out, plain+"."+d)
+		if s.Completes(plain, d) {
+			out = append(out, plain+"."+d)
+		}
 	}
 	if strings.Count(plain, ".") >= s.Ndots {
 		return slices.Insert(out, 0, plain)
 	}
 	return append(out, plain)
+}
+
+// Completes tells whether a policy's name may be completed by the domain of the search list. In a namespace of
+// Kubernetes (<namespace>.svc.<cluster domain>) a name with a dot is a pod's, and whoever may make pods there chooses
+// its hostname and its Service: partner.example must not come to mean such a pod.
+func (s Settings) Completes(name, domain string) bool {
+	_, services, _ := strings.Cut(domain, ".")
+	return !strings.Contains(name, ".") || !strings.HasPrefix(services, "svc.") || !slices.Contains(s.Search, services)
 }

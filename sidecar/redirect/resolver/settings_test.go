@@ -69,10 +69,11 @@ func TestExpand(t *testing.T) {
 		name     string
 		want     []string
 	}{
-		"a short name":                            {pod, "billing-db", []string{"billing-db.prod.svc.cluster.local", "billing-db.svc.cluster.local", "billing-db"}},
-		"a name with a namespace":                 {pod, "Billing-DB.prod", []string{"billing-db.prod.prod.svc.cluster.local", "billing-db.prod.svc.cluster.local", "billing-db.prod"}},
-		"a final dot means the name as it is":     {pod, "db.example.", []string{"db.example"}},
-		"enough dots: the name as it is is first": {host, "db.example", []string{"db.example", "db.example.example"}},
+		"a short name":                                 {pod, "billing-db", []string{"billing-db.prod.svc.cluster.local", "billing-db.svc.cluster.local", "billing-db"}},
+		"a name with a namespace":                      {pod, "Billing-DB.prod", []string{"billing-db.prod.svc.cluster.local", "billing-db.prod"}},
+		"a final dot means the name as it is":          {pod, "db.example.", []string{"db.example"}},
+		"enough dots: the name as it is is first":      {host, "db.example", []string{"db.example", "db.example.example"}},
+		"a name with a dot is no pod of the namespace": {pod, "partner.example", []string{"partner.example.svc.cluster.local", "partner.example"}},
 		"nothing": {pod, ".", nil},
 	} {
 		t.Run(name, func(t *testing.T) {
