@@ -239,6 +239,12 @@ func TestApprovals(t *testing.T) {
 		elsewhere := s.connect(t, "dbname=postgres")
 		_, err := query(elsewhere, update)
 		wantError(t, err, "42501", "apr-6")
+		begun := s.connect(t, "search_path=pg_catalog,public")
+		_, err = query(begun, update)
+		wantError(t, err, "42501", "apr-7")
+		if text := s.desk.requests[6].ask.Text; !strings.Contains(text, "search_path pg_catalog, public") {
+			t.Fatal(text)
+		}
 	})
 	t.Run("a prepared statement is approved where it is bound, and holds no locks meanwhile", func(t *testing.T) {
 		s := newSidecar(t, unfiltered(60, "Refuse"))

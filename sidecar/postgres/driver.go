@@ -59,6 +59,7 @@ func (p *Protocol) drive(s *session.Session, agent net.Conn, start *wire.Startup
 		Database:   db,
 		User:       up.role,
 		SearchPath: up.path,
+		PathChosen: up.pathChosen,
 		Parameters: up.parameters,
 	})
 	version, tellVersion := start.Negotiated()

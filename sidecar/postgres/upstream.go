@@ -23,6 +23,7 @@ type upstream struct {
 	user       string
 	parameters map[string]string
 	path       []string
+	pathChosen bool // by the agent, in its startup packet
 	role       string
 	shared     *catalogue.Shared
 	cancel     func(context.Context) error
@@ -88,6 +89,7 @@ func (p *Protocol) survey(ctx context.Context, t *target, rules *wire.Rules, con
 	}
 	row := results[0].Rows[0]
 	up := &upstream{user: config.User, path: wire.ParsePath(string(row[0])), role: string(row[1])}
+	_, up.pathChosen = config.RuntimeParams["search_path"]
 	up.shared = p.shared(net.JoinHostPort(t.host, strconv.Itoa(int(t.Port()))), config.Database, config.User)
 	if rules.ByName() || len(up.path) > 1 {
 		if err := readCatalogue(ctx, conn, up.shared); err != nil {

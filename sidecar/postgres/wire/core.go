@@ -30,6 +30,8 @@ type Config struct {
 	Database, User string
 	// SearchPath is current_schemas(false).
 	SearchPath []string
+	// PathChosen says that the agent asked for that path as the session began.
+	PathChosen bool
 	// Parameters are the server's ParameterStatus values.
 	Parameters map[string]string
 }
@@ -95,7 +97,7 @@ type Core struct {
 	nameWork   int // forwarded statements that have yet to change names by SQL
 	state      sql.State
 	version    uint64 // of state and temps
-	path       string // canonical search_path; initial at connect
+	path       string // canonical search_path; initial is the one that the server gives to who asks for none
 	initial    string
 	stale      bool // the search path or role may have changed
 	touched    bool // they changed inside the open transaction
@@ -137,7 +139,9 @@ func New(cfg Config) *Core {
 		verdicts: make(map[string]*judged),
 	}
 	c.path = pathText(cfg.SearchPath, cfg.User)
-	c.initial = c.path
+	if !cfg.PathChosen {
+		c.initial = c.path
+	}
 	c.names.init()
 	c.nextSegment()
 	return c
