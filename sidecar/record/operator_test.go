@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -15,12 +16,12 @@ import (
 type operator struct {
 	mu      sync.Mutex
 	logs    map[string]*received
-	order   []string
-	down    error // answer of Open, while it is set
-	forget  bool  // drops acknowledgements: what was sent is durable, the sidecar does not learn it
-	mute    bool  // takes chunks and never answers
-	breaks  int   // streams end after so many more chunks; 0: never
-	streams int   // opened so far
+	order   []string // of logs, by when they start
+	down    error    // answer of Open, while it is set
+	forget  bool     // drops acknowledgements: what was sent is durable, the sidecar does not learn it
+	mute    bool     // takes chunks and never answers
+	breaks  int      // streams end after so many more chunks; 0: never
+	streams int      // opened so far
 	open    []*stream
 	arrived chan struct{} // closed and replaced with every chunk
 }
@@ -53,6 +54,8 @@ func (o *operator) Open(ctx context.Context, meta Meta) (Stream, error) {
 		log = &received{meta: meta}
 		o.logs[meta.Log] = log
 		o.order = append(o.order, meta.Log)
+		// Each log has a sender of its own: which reaches the operator first is no order.
+		slices.SortStableFunc(o.order, func(a, b string) int { return o.logs[a].meta.Start.Compare(o.logs[b].meta.Start) })
 	}
 	s := &stream{operator: o, log: log, ctx: ctx, acks: make(chan uint64, 100), broken: make(chan struct{})}
 	s.acks <- log.verifier.Next()
@@ -125,7 +128,7 @@ func (s *stream) Recv() (uint64, string, error) {
 
 func (s *stream) Close() error { return nil }
 
-// events are all events of the logs in the order in which they were opened.
+// events are all events of the logs in the order in which they start.
 func (o *operator) events(t testing.TB) [][]Event {
 	t.Helper()
 	o.mu.Lock()
