@@ -19,6 +19,39 @@ type Command struct {
 	// asks for an approval of such commands.
 	Unrecognised string
 	SQL          *SQL
+	SSH          *SSHRequest
+	Kubernetes   *KubernetesRequest
+}
+
+// of is the protocol whose field is set, empty where none is.
+func (c *Command) of() Protocol {
+	switch {
+	case c.SQL != nil:
+		return ProtocolPostgres
+	case c.SSH != nil:
+		return ProtocolSSH
+	case c.Kubernetes != nil:
+		return ProtocolKubernetes
+	}
+	return ""
+}
+
+// refused is what is refused whatever the rules say, and why; empty where the rules decide.
+func (c *Command) refused() (what, why string) {
+	switch c.of() {
+	case ProtocolPostgres:
+		return c.SQL.Command, c.SQL.Refused
+	case ProtocolSSH:
+		return c.SSH.what(), c.SSH.Refused
+	case ProtocolKubernetes:
+		return c.Kubernetes.what(), c.Kubernetes.Refused
+	}
+	return "", ""
+}
+
+// control says that the command only steers the session: rules that match it count, a target's defaultAction does not.
+func (c *Command) control() bool {
+	return c.SQL != nil && c.SQL.Control || c.Kubernetes != nil && c.Kubernetes.Discovery
 }
 
 // SQL is one PostgreSQL statement, or one statement nested in another (a data-modifying CTE, EXPLAIN's inner

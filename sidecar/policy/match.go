@@ -74,37 +74,51 @@ func compileGlobs(field string, texts []string, n int) ([]glob, error) {
 	return out, nil
 }
 
-// matchSQL reports whether the rule is for the statement. An error is a condition that could not be evaluated.
+// match reports whether the rule is for the command, which is of the rule's protocol. An error is a condition that
+// could not be evaluated.
+func (r *compiledRule) match(cmd *Command) (bool, error) {
+	var matched bool
+	switch cmd.of() {
+	case ProtocolPostgres:
+		if cmd.SQL.Opaque && !r.permits {
+			return true, nil
+		}
+		matched = r.matchSQL(cmd.SQL)
+	case ProtocolSSH:
+		matched = r.matchSSH(cmd.SSH)
+	case ProtocolKubernetes:
+		matched = r.matchKubernetes(cmd.Kubernetes)
+	}
+	if matched && r.when != nil {
+		return r.when.Eval(*cmd)
+	}
+	return matched, nil
+}
+
+// matchSQL reports whether what the rule says of statements holds for this one.
 //
 // An opaque statement could do anything: a rule that forbids matches it whatever it forbids, a rule that permits
 // only if it asks nothing about what the statement touches, or names the functions that it calls.
-func (r *compiledRule) matchSQL(cmd *Command) (bool, error) {
-	s := cmd.SQL
-	if s.Opaque && !r.permits {
-		return true, nil
-	}
+func (r *compiledRule) matchSQL(s *SQL) bool {
 	if len(r.commands) > 0 && !r.matchCommand(s) {
-		return false, nil
+		return false
 	}
 	if s.Opaque && (len(r.tables) > 0 || len(r.columns) > 0 || r.unfiltered != nil || len(r.functions) > 0 && len(s.Functions) == 0) {
-		return false, nil
+		return false
 	}
 	if r.unfiltered != nil && *r.unfiltered != s.Unfiltered {
-		return false, nil
+		return false
 	}
 	if len(r.tables) > 0 && !r.matchTables(s.Tables) {
-		return false, nil
+		return false
 	}
 	if len(r.columns) > 0 && !r.matchNames(r.columns, s.Columns, 3) {
-		return false, nil
+		return false
 	}
 	if len(r.functions) > 0 && !r.matchNames(r.functions, s.Functions, 2) {
-		return false, nil
+		return false
 	}
-	if r.when != nil {
-		return r.when.Eval(*cmd)
-	}
-	return true, nil
+	return true
 }
 
 // matchCommand compares the tag, or its first word. A rule that forbids also looks at the statements that this

@@ -83,7 +83,7 @@ func TestRuleMatching(t *testing.T) {
 				t.Fatal(err)
 			}
 			cmd := sqlCommand(tc.sql)
-			if got, err := r.matchSQL(&cmd); err != nil || got != tc.want {
+			if got, err := r.match(&cmd); err != nil || got != tc.want {
 				t.Errorf("got %v, %v; want %v", got, err, tc.want)
 			}
 		})

@@ -63,16 +63,25 @@ func (m *Match) checkProtocol(protocol Protocol) error {
 // decide is one policy's verdict, before its Audit weakens it.
 func (t *compiledTarget) decide(cmd *Command) Verdict {
 	v := Verdict{Policy: t.policy.name, Generation: t.policy.generation}
-	s := cmd.SQL
 	switch {
 	case cmd.Unrecognised != "":
 		return t.unrecognisedVerdict(v, cmd.Unrecognised)
-	case s == nil || cmd.Protocol != t.protocol:
+	case cmd.Protocol != t.protocol || cmd.of() != t.protocol:
 		return t.unrecognisedVerdict(v, "no recogniser for "+string(cmd.Protocol)+" on a "+string(t.protocol)+" target")
-	case s.Refused != "":
-		v.Action, v.Rule, v.Message = Deny, RuleBuiltin, s.Command+" refused: "+s.Refused
+	}
+	if what, why := cmd.refused(); why != "" {
+		v.Action, v.Rule, v.Message = Deny, RuleBuiltin, what+" refused: "+why
 		return v
-	case s.Launders != "" && len(t.target.Postgres.Masking) > 0:
+	}
+	if cmd.SQL != nil {
+		return t.decideSQL(v, cmd)
+	}
+	return t.decideRules(v, cmd)
+}
+
+func (t *compiledTarget) decideSQL(v Verdict, cmd *Command) Verdict {
+	s := cmd.SQL
+	if s.Launders != "" && len(t.target.Postgres.Masking) > 0 {
 		v.Action, v.Rule, v.Message = Deny, RuleMasking, s.Command+" refused: "+s.Launders
 		return v
 	}
@@ -93,7 +102,7 @@ func (t *compiledTarget) decide(cmd *Command) Verdict {
 func (t *compiledTarget) decideRules(v Verdict, cmd *Command) Verdict {
 	for i := range t.rules {
 		r := &t.rules[i]
-		matched, err := r.matchSQL(cmd)
+		matched, err := r.match(cmd)
 		if err != nil {
 			v.Action, v.Rule, v.Message = Deny, r.doc.Name, "the rule's condition could not be evaluated: "+err.Error()
 			v.Unevaluated = true
@@ -103,7 +112,7 @@ func (t *compiledTarget) decideRules(v Verdict, cmd *Command) Verdict {
 			return t.verdict(v, r.doc.Action, r.doc.Name, r.doc.Message, r.doc.Approval, cmd)
 		}
 	}
-	if cmd.SQL.Control {
+	if cmd.control() {
 		v.Action, v.Rule = Allow, RuleBuiltin
 		return v
 	}
@@ -116,7 +125,7 @@ func (t *compiledTarget) verdict(v Verdict, action Action, rule, message string,
 		return v
 	}
 	if message == "" {
-		v.Message = describe(cmd.SQL, action)
+		v.Message = describe(cmd, action)
 	}
 	if action == RequireApproval {
 		v.Approval = approval
@@ -140,7 +149,24 @@ func (t *compiledTarget) unrecognisedVerdict(v Verdict, why string) Verdict {
 var defaultApproval = Approval{Required: 1, TimeoutSeconds: 900, WaitSeconds: 900, InTransaction: "Refuse", Scope: "Pod"}
 
 // describe names what was refused: the command and what it works on.
-func describe(s *SQL, action Action) string {
+func describe(cmd *Command, action Action) string {
+	var what string
+	switch cmd.of() {
+	case ProtocolPostgres:
+		what = cmd.SQL.what()
+	case ProtocolSSH:
+		what = cmd.SSH.what()
+	case ProtocolKubernetes:
+		what = cmd.Kubernetes.what()
+	}
+	if action == RequireApproval {
+		return what + " needs an approval"
+	}
+	return what + " is not allowed"
+}
+
+// what names the statement and the tables that it works on.
+func (s *SQL) what() string {
 	var b strings.Builder
 	b.WriteString(s.Command)
 	if s.Unfiltered && (s.Command == "UPDATE" || s.Command == "DELETE") {
@@ -165,11 +191,6 @@ func describe(s *SQL, action Action) string {
 	}
 	if s.Opaque {
 		b.WriteString(", whose effect cannot be seen,")
-	}
-	if action == RequireApproval {
-		b.WriteString(" needs an approval")
-	} else {
-		b.WriteString(" is not allowed")
 	}
 	return b.String()
 }

@@ -30,25 +30,11 @@ var environment = sync.OnceValues(func() (*cel.Env, error) {
 
 // fields are what `command` holds, for each protocol. A misspelt field is a mistake that compiling finds.
 var fields = map[policy.Protocol]map[string]bool{
-	policy.ProtocolPostgres: {
-		"text": true, "name": true, "tables": true, "written": true, "columns": true, "functions": true,
-		"unfiltered": true, "readOnly": true, "opaque": true, "via": true, "fingerprint": true,
-	},
+	policy.ProtocolPostgres: sqlFields,
 }
 
-// Compile makes a condition of an expression over `command`:
-//
-//	text         string         what the agent sent
-//	name         string         the command tag: SELECT, DROP TABLE
-//	tables       list(string)   schema.table of every relation, for every schema that it could be in
-//	written      list(string)   those of tables that are changed
-//	columns      list(string)   schema.table.column
-//	functions    list(string)   as called
-//	via          list(string)   tags of the statements around this one
-//	unfiltered, readOnly, opaque   bool
-//	fingerprint  string
-//
-// The error says what is wrong with the expression.
+// Compile makes a condition of an expression over `command`, whose fields are those of its protocol (sqlFields); text,
+// what the agent sent, is in each. The error says what is wrong with the expression.
 func Compile(protocol policy.Protocol, expression string) (policy.Condition, error) {
 	known := fields[protocol]
 	if known == nil {
@@ -93,26 +79,8 @@ func (c *condition) Eval(cmd policy.Command) (bool, error) {
 }
 
 func values(cmd policy.Command) map[string]any {
-	s := cmd.SQL
-	if s == nil {
-		return map[string]any{"text": cmd.Text}
+	if cmd.SQL != nil {
+		return sqlValues(cmd)
 	}
-	tables, written := []string{}, []string{}
-	for i := range s.Tables {
-		t := &s.Tables[i]
-		for _, schema := range append([]string{t.Schema}, t.Candidates...) {
-			if schema == "" {
-				schema = policy.Unknown
-			}
-			tables = append(tables, schema+"."+t.Name)
-			if t.Write {
-				written = append(written, schema+"."+t.Name)
-			}
-		}
-	}
-	return map[string]any{
-		"text": cmd.Text, "name": s.Command, "tables": tables, "written": written, "columns": s.Columns,
-		"functions": s.Functions, "unfiltered": s.Unfiltered, "readOnly": s.ReadOnly, "opaque": s.Opaque,
-		"via": s.Via, "fingerprint": s.Fingerprint,
-	}
+	return map[string]any{"text": cmd.Text}
 }

@@ -49,7 +49,7 @@ func New(program string) *Evaluator {
 	return &Evaluator{program: program, startLimit: startLimit, evalLimit: evalLimit}
 }
 
-// Compile makes a condition of an expression; what `command` holds is written at sidecar/policy/cel.Compile. The
+// Compile makes a condition of an expression; what `command` holds is written in sidecar/policy/cel. The
 // error says what is wrong with the expression. A program that does not work is no such error: policies that may be
 // stricter than the last must come in force, and their conditions fail closed until it works.
 func (e *Evaluator) Compile(protocol policy.Protocol, expression string) (policy.Condition, error) {

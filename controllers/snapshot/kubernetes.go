@@ -1,0 +1,32 @@
+package snapshot
+
+import (
+	"github.com/chaperone-dev/chaperone/api/v1alpha1"
+	"github.com/chaperone-dev/chaperone/sidecar/policy"
+)
+
+func (c *converter) kubernetes(at Path, in *v1alpha1.KubernetesTarget) *policy.Kubernetes {
+	out := &policy.Kubernetes{
+		DefaultAction: action(in.DefaultAction, policy.Deny),
+		Masking:       c.streams(at.Child("masking"), in.Masking),
+	}
+	for i, r := range in.Rules {
+		out.Rules = append(out.Rules, policy.Rule{
+			Name: r.Name,
+			Match: policy.Match{
+				Verbs:        r.Match.Verbs,
+				APIGroups:    r.Match.APIGroups,
+				Resources:    r.Match.Resources,
+				Namespaces:   r.Match.Namespaces,
+				Names:        r.Match.Names,
+				Containers:   r.Match.Containers,
+				ExecPrograms: r.Match.Programs,
+			},
+			When:     r.When,
+			Action:   policy.Action(r.Action),
+			Message:  r.Message,
+			Approval: c.ruleApproval(at.Child("rules").Index(i), r.Action, r.Approval),
+		})
+	}
+	return out
+}

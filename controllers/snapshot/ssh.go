@@ -1,0 +1,34 @@
+package snapshot
+
+import (
+	"github.com/chaperone-dev/chaperone/api/v1alpha1"
+	"github.com/chaperone-dev/chaperone/sidecar/policy"
+)
+
+func (c *converter) ssh(at Path, in *v1alpha1.SSHTarget) *policy.SSH {
+	out := &policy.SSH{
+		User:          in.User,
+		KnownHosts:    c.knownHosts(at.Child("knownHosts"), &in.KnownHosts),
+		DefaultAction: action(in.DefaultAction, policy.Deny),
+		Masking:       c.streams(at.Child("masking"), in.Masking),
+	}
+	for i, r := range in.Rules {
+		out.Rules = append(out.Rules, policy.Rule{
+			Name: r.Name,
+			Match: policy.Match{
+				Programs:   r.Match.Programs,
+				Arguments:  r.Match.Arguments,
+				Subsystems: r.Match.Subsystems,
+				Paths:      r.Match.Paths,
+				Forwarding: r.Match.Forwarding,
+				PTY:        r.Match.PTY,
+				Unresolved: r.Match.Unresolved,
+			},
+			When:     r.When,
+			Action:   policy.Action(r.Action),
+			Message:  r.Message,
+			Approval: c.ruleApproval(at.Child("rules").Index(i), r.Action, r.Approval),
+		})
+	}
+	return out
+}
