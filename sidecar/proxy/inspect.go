@@ -40,7 +40,12 @@ func (p *Proxy) inspect(ctx context.Context, c *connection) {
 		Credentials:  p.Credentials,
 		Approvals:    p.Approvals,
 		Recorder:     recorder,
-		Log:          p.Log.WithValues("target", d.Name()),
+		Terminal: func() session.Recorder {
+			o := logOptions(d)
+			o.Terminal = true
+			return p.Record(o)
+		},
+		Log: p.Log.WithValues("target", d.Name()),
 	}
 	// Whoever waits for something that ignores ctx is woken by the connection's end.
 	stop := context.AfterFunc(ctx, func() {

@@ -34,7 +34,10 @@ type Session struct {
 	Credentials  Credentials
 	Approvals    Approvals
 	Recorder     Recorder
-	Log          logr.Logger
+	// Terminal returns a recorder for one interactive terminal, whose log is its own and ends with it: the protocol
+	// closes it. Events go there with times relative to the terminal's own start.
+	Terminal func() Recorder
+	Log      logr.Logger
 }
 
 // Protocol serves one kind of target until the session ends. It returns nil when the agent or the server ended
