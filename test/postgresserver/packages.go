@@ -1,20 +1,16 @@
 package postgresserver
 
 import (
-	"bytes"
-	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
+
+	"github.com/chaperone-dev/chaperone/test/debian"
 )
 
 // Installation is an unpacked PostgreSQL.
@@ -26,9 +22,6 @@ type Installation struct {
 	// libraries holds shared libraries that the machine itself lacks; LD_LIBRARY_PATH points there.
 	libraries string
 }
-
-// EnvCache names the folder that unpacked packages are kept under; the default is .cluster in the repository.
-const EnvCache = "CHAPERONE_CLUSTER_DIR"
 
 var installed struct {
 	once sync.Once
@@ -43,68 +36,19 @@ func Install() (*Installation, error) {
 	return installed.in, installed.err
 }
 
-func install() (*Installation, error) {
-	cache, err := cacheFolder()
-	if err != nil {
-		return nil, err
-	}
-	if err := os.MkdirAll(cache, 0o755); err != nil {
-		return nil, fmt.Errorf("making the cache folder: %w", err)
-	}
-	lock, err := os.OpenFile(filepath.Join(cache, "lock"), os.O_CREATE|os.O_RDWR, 0o644)
-	if err != nil {
-		return nil, fmt.Errorf("locking the cache folder: %w", err)
-	}
-	defer lock.Close()
-	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX); err != nil {
-		return nil, fmt.Errorf("locking the cache folder: %w", err)
-	}
-	if in := unpacked(cache); in != nil {
-		return in, nil
-	}
-	major, err := newestMajor()
-	if err != nil {
-		return nil, err
-	}
-	return unpack(cache, major)
-}
-
-// cacheFolder must be reachable by the unprivileged user that the server runs as: a repository under a private
-// home folder is not, and a folder under the system's temporary one takes its place.
-func cacheFolder() (string, error) {
-	if dir := os.Getenv(EnvCache); dir != "" {
-		return filepath.Join(dir, "postgres"), nil
-	}
-	dir, err := os.Getwd()
-	if err != nil {
-		return "", err
-	}
-	for {
-		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
-			break
+func install() (in *Installation, err error) {
+	err = debian.Locked("postgres", func(cache string) error {
+		if in = unpacked(cache); in != nil {
+			return nil
 		}
-		if dir == filepath.Dir(dir) {
-			return "", errors.New("no go.mod above the working folder, and " + EnvCache + " is not set")
+		major, err := newestMajor()
+		if err != nil {
+			return err
 		}
-		dir = filepath.Dir(dir)
-	}
-	if os.Getuid() == 0 && !reachable(dir) {
-		return filepath.Join(os.TempDir(), "chaperone-postgres"), nil
-	}
-	return filepath.Join(dir, ".cluster", "postgres"), nil
-}
-
-func reachable(dir string) bool {
-	for {
-		info, err := os.Stat(dir)
-		if err != nil || info.Mode().Perm()&0o001 == 0 {
-			return false
-		}
-		if dir == filepath.Dir(dir) {
-			return true
-		}
-		dir = filepath.Dir(dir)
-	}
+		in, err = unpack(cache, major)
+		return err
+	})
+	return in, err
 }
 
 // unpacked finds a complete installation in the cache; the file "complete" is written last.
@@ -131,7 +75,7 @@ func at(root string, major int) *Installation {
 var serverPackage = regexp.MustCompile(`(?m)^postgresql-([0-9]+) `)
 
 func newestMajor() (int, error) {
-	out, err := run("", "apt-cache", "search", "--names-only", "^postgresql-[0-9]+$")
+	out, err := debian.Run("", "apt-cache", "search", "--names-only", "^postgresql-[0-9]+$")
 	if err != nil {
 		return 0, fmt.Errorf("looking for PostgreSQL packages: %w", err)
 	}
@@ -142,7 +86,7 @@ func newestMajor() (int, error) {
 		}
 	}
 	if newest == 0 {
-		return 0, errors.New("apt-cache knows no postgresql-NN package: run apt-get update, or put unpacked ones under " + EnvCache)
+		return 0, errors.New("apt-cache knows no postgresql-NN package: run apt-get update, or put unpacked ones under " + debian.EnvCache)
 	}
 	return newest, nil
 }
@@ -158,120 +102,19 @@ func unpack(cache string, major int) (*Installation, error) {
 		return nil, err
 	}
 	version := strconv.Itoa(major)
-	if err := fetch(root, "postgresql-"+version, "postgresql-client-"+version, "libpq5"); err != nil {
+	if err := debian.Fetch(root, "postgresql-"+version, "postgresql-client-"+version, "libpq5"); err != nil {
 		return nil, err
 	}
-	if err := in.collect(root); err != nil {
-		return nil, err
+	programs := debian.Programs{
+		Package: "postgresql-" + version, Root: root, Libraries: in.libraries, Skip: []string{filepath.Dir(in.Bin)}, Environment: in.Environment(),
 	}
-	missing, err := in.missing()
-	if err != nil {
-		return nil, err
+	for _, name := range []string{"postgres", "psql", "pgbench", "initdb"} {
+		programs.Paths = append(programs.Paths, filepath.Join(in.Bin, name))
 	}
-	if len(missing) > 0 {
-		fmt.Fprintf(os.Stderr, "postgresserver: downloading the shared libraries that this machine lacks: %s\n", strings.Join(missing, " "))
-		names, err := libraryPackages(version)
-		if err != nil {
-			return nil, err
-		}
-		if err := fetch(root, names...); err != nil {
-			return nil, err
-		}
-		if err := in.collect(root); err != nil {
-			return nil, err
-		}
-		if missing, err = in.missing(); err != nil {
-			return nil, err
-		} else if len(missing) > 0 {
-			return nil, fmt.Errorf("PostgreSQL %d needs shared libraries that no Debian package gave: %s", major, strings.Join(missing, ", "))
-		}
+	if err := programs.Complete(); err != nil {
+		return nil, err
 	}
 	return in, os.WriteFile(filepath.Join(root, "complete"), nil, 0o644)
-}
-
-// fetch downloads packages and unpacks them under root, running none of their scripts.
-func fetch(root string, packages ...string) error {
-	debs, err := os.MkdirTemp(root, "debs-")
-	if err != nil {
-		return err
-	}
-	defer os.RemoveAll(debs)
-	if out, err := run(debs, "apt-get", append([]string{"download", "-q"}, packages...)...); err != nil {
-		return fmt.Errorf("apt-get download %s: %w: %s", strings.Join(packages, " "), err, out)
-	}
-	files, err := filepath.Glob(filepath.Join(debs, "*.deb"))
-	if err != nil {
-		return err
-	}
-	for _, f := range files {
-		if out, err := run("", "dpkg", "-x", f, root); err != nil {
-			return fmt.Errorf("unpacking %s: %w: %s", filepath.Base(f), err, out)
-		}
-	}
-	return nil
-}
-
-// libraryPackages are the shared libraries that the server's package depends on, directly or not. LLVM (60 MB)
-// is left out: it is loaded only for just-in-time compilation, and the server runs without.
-func libraryPackages(version string) ([]string, error) {
-	out, err := run("", "apt-cache", "depends", "--recurse", "--no-recommends", "--no-suggests", "--no-conflicts",
-		"--no-breaks", "--no-replaces", "--no-enhances", "postgresql-"+version)
-	if err != nil {
-		return nil, fmt.Errorf("apt-cache depends postgresql-%s: %w", version, err)
-	}
-	var names []string
-	for line := range strings.Lines(string(out)) {
-		name := strings.TrimSpace(line)
-		virtual := strings.HasPrefix(name, "<")
-		if line[0] == ' ' || virtual || !strings.HasPrefix(name, "lib") || strings.HasPrefix(name, "libc6") ||
-			strings.HasPrefix(name, "libllvm") || strings.HasSuffix(name, "-perl") || strings.HasPrefix(name, "libelogind") {
-			continue
-		}
-		if !slices.Contains(names, name) {
-			names = append(names, name)
-		}
-	}
-	return names, nil
-}
-
-// collect links every shared library under root into one folder.
-func (in *Installation) collect(root string) error {
-	return filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		if path == in.libraries || path == filepath.Dir(in.Bin) {
-			return filepath.SkipDir
-		}
-		if entry.IsDir() || !strings.Contains(entry.Name(), ".so") {
-			return nil
-		}
-		link := filepath.Join(in.libraries, entry.Name())
-		if err := os.Symlink(path, link); err != nil && !errors.Is(err, fs.ErrExist) {
-			return err
-		}
-		return nil
-	})
-}
-
-var unresolved = regexp.MustCompile(`(?m)^\s*(\S+) => not found`)
-
-func (in *Installation) missing() ([]string, error) {
-	var names []string
-	for _, program := range []string{"postgres", "psql", "pgbench", "initdb"} {
-		cmd := exec.CommandContext(context.Background(), "ldd", filepath.Join(in.Bin, program))
-		cmd.Env = in.Environment()
-		out, err := cmd.CombinedOutput()
-		if err != nil {
-			return nil, fmt.Errorf("ldd %s: %w: %s", program, err, out)
-		}
-		for _, m := range unresolved.FindAllSubmatch(out, -1) {
-			if name := string(m[1]); !slices.Contains(names, name) {
-				names = append(names, name)
-			}
-		}
-	}
-	return names, nil
 }
 
 // Environment is what the installation's programs run with: the machine's own, without any PG variable, and the
@@ -284,16 +127,4 @@ func (in *Installation) Environment() []string {
 		}
 	}
 	return append(env, "LD_LIBRARY_PATH="+in.libraries, "LC_ALL=C")
-}
-
-func run(dir, name string, args ...string) ([]byte, error) {
-	cmd := exec.CommandContext(context.Background(), name, args...)
-	cmd.Dir = dir
-	var stderr bytes.Buffer
-	cmd.Stderr = &stderr
-	out, err := cmd.Output()
-	if err != nil {
-		return append(out, stderr.Bytes()...), err
-	}
-	return out, nil
 }
