@@ -10,11 +10,33 @@ import (
 // objects are the outer one's too: a rule that permits the outer has to cover them.
 type builder struct {
 	sql       policy.SQL
+	effort    *effort
 	outer     *builder
 	reads     *builder // the SELECT inside this command, where there is one
 	tables    map[tableKey]int
 	columns   map[string]bool
 	functions map[string]bool
+}
+
+// effort counts what naming the columns of a statement takes: every bare name could be a column of every relation.
+type effort struct {
+	looked int
+	over   bool
+}
+
+// Bounds for one statement, over which it is not recognised: less than a second of work, and some 2 MiB of names.
+const (
+	maxLooked  = 1_000_000
+	maxColumns = 20_000
+)
+
+// look counts that a name is looked for in n relations. It is false when there was too much, and then what is known
+// of the statement is not all.
+func (e *effort) look(n int) bool {
+	if e.looked += n; e.looked > maxLooked {
+		e.over = true
+	}
+	return !e.over
 }
 
 type tableKey struct {
@@ -38,9 +60,13 @@ func (b *builder) addTable(t policy.Table, write bool) {
 }
 
 func (b *builder) addColumn(name string) {
-	for ; b != nil; b = b.outer {
+	for ; b != nil && b.effort.look(1); b = b.outer {
 		if b.columns == nil {
 			b.columns = make(map[string]bool)
+		}
+		if len(b.columns) >= maxColumns {
+			b.effort.over = true
+			return
 		}
 		if !b.columns[name] {
 			b.columns[name] = true

@@ -133,10 +133,7 @@ func (r *recogniser) join(j *pg_query.JoinExpr, at place) {
 	before := len(at.names.relations)
 	r.from(unwrap(j.Larg), at)
 	r.from(unwrap(j.Rarg), at)
-	var joined []RelationName
-	for _, s := range at.names.relations[before:] {
-		joined = append(joined, s.tables...)
-	}
+	joined := r.tablesOf(at.names.relations[before:])
 	using, _ := stringsOf(j.UsingClause)
 	for _, column := range using {
 		at.addColumns(joined, column)
@@ -153,13 +150,31 @@ func (r *recogniser) join(j *pg_query.JoinExpr, at place) {
 	}
 }
 
+// tablesOf are the tables behind sources, each once: a join that has an alias stands beside what it joins.
+func (r *recogniser) tablesOf(sources []source) []RelationName {
+	var out []RelationName
+	seen := make(map[RelationName]bool)
+	for _, s := range sources {
+		if !r.effort.look(1 + len(s.tables)) {
+			break
+		}
+		for _, t := range s.tables {
+			if !seen[t] {
+				seen[t] = true
+				out = append(out, t)
+			}
+		}
+	}
+	return out
+}
+
 // relation notes a table and makes its columns visible, or does the latter for a CTE.
 func (r *recogniser) relation(rv *pg_query.RangeVar, at place, write bool) policy.Table {
 	alias := rv.GetAlias().GetAliasname()
 	if alias == "" {
 		alias = rv.Relname
 	}
-	if !write && rv.Schemaname == "" && at.ctes.has(rv.Relname) {
+	if !write && rv.Schemaname == "" && at.ctes.has(rv.Relname, &r.effort) {
 		at.names.add(alias, nil)
 		return policy.Table{}
 	}

@@ -11,8 +11,9 @@ import (
 
 // recogniser says what one top-level statement does.
 type recogniser struct {
-	st    State
-	built []*builder
+	st     State
+	built  []*builder
+	effort effort
 	// lone is a call of set_config that the wire follows like a SET.
 	lone *pg_query.FuncCall
 	// literal is set where what is said of the statement hangs on the value of a constant.
@@ -65,6 +66,10 @@ func (r *recogniser) commands(text, print string) []policy.Command {
 			out[i].Unrecognised = "a statement of an unknown kind"
 			continue
 		}
+		if r.effort.over && b.sql.Refused == "" { // what nobody may do, nobody is asked for
+			out[i].Unrecognised = "the statement is too intricate: too many names in too many relations"
+			continue
+		}
 		b.sql.Fingerprint = print
 		sql := b.sql
 		out[i].SQL = &sql
@@ -74,7 +79,7 @@ func (r *recogniser) commands(text, print string) []policy.Command {
 
 // begin opens a command. One of an unknown tag makes the statement unrecognised.
 func (r *recogniser) begin(tag string, via []string) *builder {
-	b := &builder{sql: policy.SQL{Command: tag, Via: via}}
+	b := &builder{sql: policy.SQL{Command: tag, Via: via}, effort: &r.effort}
 	r.built = append(r.built, b)
 	return b
 }

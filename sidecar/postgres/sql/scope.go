@@ -29,8 +29,8 @@ type cteScope struct {
 	outer *cteScope
 }
 
-func (c *cteScope) has(name string) bool {
-	for ; c != nil; c = c.outer {
+func (c *cteScope) has(name string, e *effort) bool {
+	for ; c != nil && e.look(1); c = c.outer {
 		if c.names[name] {
 			return true
 		}
@@ -57,8 +57,8 @@ func (n *nameScope) add(alias string, tables []RelationName) {
 }
 
 // find returns the nearest source of the alias.
-func (n *nameScope) find(alias string) (source, bool) {
-	for ; n != nil; n = n.outer {
+func (n *nameScope) find(alias string, e *effort) (source, bool) {
+	for ; n != nil && e.look(len(n.relations)/scanned); n = n.outer {
 		for _, s := range n.relations {
 			if s.alias == alias {
 				return s, true
@@ -91,6 +91,9 @@ func (r *recogniser) unqualified(at place, name string) {
 	found, tables := false, false
 	for scope := at.names; scope != nil; scope = scope.outer {
 		for _, s := range scope.relations {
+			if !r.effort.look(1 + len(s.tables)) {
+				return
+			}
 			found = true
 			for _, t := range s.tables {
 				tables = true
@@ -117,6 +120,7 @@ func (r *recogniser) hasColumn(t RelationName, column string) (has, known bool) 
 	if !known {
 		return false, false
 	}
+	r.effort.look(len(relation.Columns) / scanned)
 	for _, c := range relation.Columns {
 		if c == column {
 			return true, true
@@ -129,7 +133,7 @@ func (r *recogniser) hasColumn(t RelationName, column string) (has, known bool) 
 func (at place) qualified(qualifier []string) []RelationName {
 	schema, name := relationOf(qualifier)
 	if schema == "" {
-		if s, ok := at.names.find(name); ok {
+		if s, ok := at.names.find(name, at.b.effort); ok {
 			return s.tables
 		}
 	}
@@ -138,6 +142,9 @@ func (at place) qualified(qualifier []string) []RelationName {
 
 func (at place) addColumns(tables []RelationName, column string) {
 	for _, t := range tables {
+		if at.b.effort.over {
+			return
+		}
 		at.b.addColumn(dotted(t.Schema, t.Name, column))
 	}
 }

@@ -96,11 +96,12 @@ func (t *tracer) column(n *pg_query.ColumnRef, sc *scope) Column {
 // star is the columns that `*` or `alias.*` stands for.
 func (t *tracer) star(qualifier []string, sc *scope) rows {
 	if len(qualifier) == 0 {
-		return visible(sc.tables)
+		return t.visible(sc.tables)
 	}
 	schema, name := relationOf(qualifier)
 	for s := sc; s != nil; s = s.outer {
 		var found []*table
+		t.steps += len(s.tables) / scanned
 		for _, e := range s.tables {
 			if e.named(schema, name) {
 				found = append(found, e)

@@ -20,9 +20,9 @@ func (t *tracer) from(m proto.Message, sc *scope) {
 			inner.outer = sc
 		}
 		out := t.rowsOf(unwrap(n.Subquery), inner)
-		sc.tables = append(sc.tables, &table{alias: n.GetAlias().GetAliasname(), rows: renamed(out, n.Alias)})
+		sc.tables = append(sc.tables, &table{alias: n.GetAlias().GetAliasname(), rows: t.renamed(out, n.Alias)})
 	case *pg_query.RangeFunction:
-		sc.tables = append(sc.tables, &table{alias: functionAlias(n), rows: renamed(t.functionRows(n, sc), n.Alias)})
+		sc.tables = append(sc.tables, &table{alias: functionAlias(n), rows: t.renamed(t.functionRows(n, sc), n.Alias)})
 	case *pg_query.RangeTableSample:
 		t.from(unwrap(n.Relation), sc)
 		t.predicates(append(slices.Clone(n.Args), n.Repeatable), sc)
@@ -56,7 +56,7 @@ func (t *tracer) rangeVar(n *pg_query.RangeVar, sc *scope, target bool) *table {
 	}
 	if !target && n.Schemaname == "" {
 		if r, ok := sc.ctes.find(n.Relname); ok {
-			e.rows = renamed(r, n.Alias)
+			e.rows = t.renamed(r, n.Alias)
 			return e
 		}
 	}
@@ -65,12 +65,12 @@ func (t *tracer) rangeVar(n *pg_query.RangeVar, sc *scope, target bool) *table {
 		e.names = names
 	}
 	e.relation = true
-	e.rows = renamed(t.relation(names), n.Alias)
+	e.rows = t.renamed(t.relation(names), n.Alias)
 	return e
 }
 
 // renamed gives the first columns the names of an alias list.
-func renamed(r rows, alias *pg_query.Alias) rows {
+func (t *tracer) renamed(r rows, alias *pg_query.Alias) rows {
 	names, _ := stringsOf(alias.GetColnames())
 	if len(names) == 0 {
 		return r
@@ -78,6 +78,9 @@ func renamed(r rows, alias *pg_query.Alias) rows {
 	if !r.known {
 		// Which columns get which names cannot be told: every name could be any.
 		return rows{rest: r.worst()}
+	}
+	if !t.copies(len(r.columns)) {
+		return intricate
 	}
 	r.columns = slices.Clone(r.columns)
 	for i := range min(len(names), len(r.columns)) {
@@ -101,15 +104,18 @@ func (t *tracer) functionRows(n *pg_query.RangeFunction, sc *scope) rows {
 		if len(definitions) == 0 && len(n.Functions) == 1 {
 			definitions = n.Coldeflist
 		}
-		out = concatenated(out, t.functionColumns(items[0], definitions, n.Alias, sc))
+		out = t.concatenated(out, t.functionColumns(items[0], definitions, n.Alias, sc))
 	}
 	if n.Ordinality {
-		out = concatenated(out, rows{known: true, columns: []attribute{{"ordinality", proved}}})
+		out = t.concatenated(out, rows{known: true, columns: []attribute{{"ordinality", proved}}})
 	}
 	return out
 }
 
-func concatenated(a, b rows) rows {
+func (t *tracer) concatenated(a, b rows) rows {
+	if !t.copies(len(a.columns) + len(b.columns)) {
+		return intricate
+	}
 	if a.known && b.known {
 		return rows{known: true, columns: slices.Concat(a.columns, b.columns)}
 	}
@@ -168,7 +174,7 @@ func (t *tracer) join(j *pg_query.JoinExpr, sc *scope) {
 	t.from(unwrap(j.Larg), sc)
 	middle := len(sc.tables)
 	t.from(unwrap(j.Rarg), sc)
-	left, right := visible(sc.tables[before:middle]), visible(sc.tables[middle:])
+	left, right := t.visible(sc.tables[before:middle]), t.visible(sc.tables[middle:])
 	on := &scope{tables: slices.Clone(sc.tables[before:]), outer: sc.outer, ctes: sc.ctes}
 	if j.Quals != nil {
 		t.predicate(unwrap(j.Quals), on)
@@ -188,19 +194,36 @@ func (t *tracer) join(j *pg_query.JoinExpr, sc *scope) {
 		e.columnsHidden = true
 		e.nameHidden = e.nameHidden || j.Alias != nil
 	}
-	sc.tables = append(sc.tables, &table{alias: j.GetAlias().GetAliasname(), rows: renamed(all, j.Alias)})
+	sc.tables = append(sc.tables, &table{alias: j.GetAlias().GetAliasname(), rows: t.renamed(all, j.Alias)})
 	if j.JoinUsingAlias != nil {
 		sc.tables = append(sc.tables, &table{alias: j.JoinUsingAlias.Aliasname, rows: merged, columnsHidden: true})
 	}
 }
 
 // visible is what the entries show to an unqualified name, in order.
-func visible(entries []*table) rows {
-	out := rows{known: true}
+func (t *tracer) visible(entries []*table) rows {
+	known, n := true, 0
 	for _, e := range entries {
 		if !e.columnsHidden && !e.nameHidden {
-			out = concatenated(out, e.rows)
+			known, n = known && e.rows.known, n+len(e.rows.columns)
 		}
+	}
+	if !t.copies(n) {
+		return intricate
+	}
+	out := rows{known: true, columns: make([]attribute, 0, n)}
+	worst := proved
+	for _, e := range entries {
+		switch {
+		case e.columnsHidden || e.nameHidden:
+		case known:
+			out.columns = append(out.columns, e.rows.columns...)
+		default:
+			worst = worse(worst, e.rows.worst())
+		}
+	}
+	if !known {
+		return rows{rest: worst}
 	}
 	return out
 }
@@ -209,13 +232,17 @@ func unnamed(r rows) bool {
 	return slices.ContainsFunc(r.columns, func(a attribute) bool { return a.name == "" })
 }
 
+// common are the names that both sides have, in the left one's order.
 func common(left, right rows) []string {
+	both := make(map[string]bool, len(right.columns))
+	for _, r := range right.columns {
+		both[r.name] = true
+	}
 	var out []string
 	for _, l := range left.columns {
-		for _, r := range right.columns {
-			if l.name == r.name && !slices.Contains(out, l.name) {
-				out = append(out, l.name)
-			}
+		if both[l.name] {
+			both[l.name] = false
+			out = append(out, l.name)
 		}
 	}
 	return out
@@ -224,6 +251,9 @@ func common(left, right rows) []string {
 // merged joins two sides by columns of the same name, which the join compares.
 func (t *tracer) merged(left, right rows, using []string) (merged, all rows) {
 	worst := worse(left.worst(), right.worst())
+	if !t.copies(len(left.columns) + len(right.columns)) {
+		return intricate, intricate
+	}
 	if !left.known || !right.known {
 		if len(using) > 0 {
 			t.infer(worst)
@@ -231,22 +261,29 @@ func (t *tracer) merged(left, right rows, using []string) (merged, all rows) {
 		return rows{rest: worst}, rows{rest: worst}
 	}
 	merged.known, all.known = true, true
+	joined := make(map[string]Column, len(using))
 	for _, name := range using {
-		c := proved
-		for _, side := range [][]attribute{left.columns, right.columns} {
-			for _, a := range side {
-				if a.name == name || a.name == "" {
-					c = worse(c, a.Column)
-				}
+		joined[name] = proved
+	}
+	anything := proved // columns whose names could be any
+	for _, side := range [][]attribute{left.columns, right.columns} {
+		for _, a := range side {
+			if c, ok := joined[a.name]; ok {
+				joined[a.name] = worse(c, a.Column)
+			} else if a.name == "" {
+				anything = worse(anything, a.Column)
 			}
 		}
+	}
+	for _, name := range using {
+		c := worse(joined[name], anything)
 		t.infer(c)
 		merged.columns = append(merged.columns, attribute{name, c})
 	}
 	all.columns = slices.Clone(merged.columns)
 	for _, side := range [][]attribute{left.columns, right.columns} {
 		for _, a := range side {
-			if !slices.Contains(using, a.name) {
+			if _, ok := joined[a.name]; !ok {
 				all.columns = append(all.columns, a)
 			}
 		}

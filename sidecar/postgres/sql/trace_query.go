@@ -76,13 +76,13 @@ func (t *tracer) targets(list []*pg_query.Node, sc *scope) rows {
 		val := unwrap(target.Val)
 		if ref, ok := val.(*pg_query.ColumnRef); ok {
 			if fields, star := columnFields(ref); star {
-				out = concatenated(out, t.star(fields, sc))
+				out = t.concatenated(out, t.star(fields, sc))
 				continue
 			}
 		}
 		if ind, ok := val.(*pg_query.A_Indirection); ok && len(ind.Indirection) > 0 && ind.Indirection[len(ind.Indirection)-1].GetAStar() != nil {
 			// (row).* has as many columns as its type.
-			out = concatenated(out, rows{rest: t.expr(val, sc)})
+			out = t.concatenated(out, rows{rest: t.expr(val, sc)})
 			continue
 		}
 		name := target.Name
@@ -145,6 +145,7 @@ func (t *tracer) sorted(list []*pg_query.Node, out rows, sc *scope) {
 		if s := n.GetSortBy(); s != nil {
 			item = s.Node
 		}
+		t.steps += len(out.columns) / scanned
 		if c, ok := output(item, out); ok {
 			t.infer(c)
 			continue
@@ -165,6 +166,7 @@ func (t *tracer) grouped(list []*pg_query.Node, out rows, sc *scope) {
 			t.grouped(set.Content, out, sc)
 			continue
 		}
+		t.steps += len(out.columns) / scanned
 		c, ok := output(n, out)
 		if ok && n.GetColumnRef() == nil {
 			t.infer(c)
@@ -188,6 +190,7 @@ func (t *tracer) exists(n *pg_query.Node, sc *scope) bool {
 		if !e.rows.known {
 			return true
 		}
+		t.steps += len(e.rows.columns) / scanned
 		for _, a := range e.rows.columns {
 			if a.name == fields[0] || a.name == "" {
 				return true
@@ -261,7 +264,7 @@ func (t *tracer) with(w *pg_query.WithClause, sc *scope) {
 
 // cte gives a WITH query's result its column names. SEARCH and CYCLE add columns, which hold values of others.
 func (t *tracer) cte(c *pg_query.CommonTableExpr, out rows) rows {
-	out = renamed(out, &pg_query.Alias{Colnames: c.Aliascolnames})
+	out = t.renamed(out, &pg_query.Alias{Colnames: c.Aliascolnames})
 	if c.SearchClause != nil || c.CycleClause != nil {
 		t.infer(out.worst())
 		return rows{rest: computed(out.worst())}
@@ -276,7 +279,7 @@ func (t *tracer) recursive(c *pg_query.CommonTableExpr, s *pg_query.SelectStmt, 
 	t.with(s.WithClause, inner)
 	out := t.query(s.Larg, &scope{outer: sc.outer, ctes: inner.ctes})
 	for range 2*len(out.columns) + 3 {
-		self := &cteRows{c.Ctename, renamed(out, &pg_query.Alias{Colnames: c.Aliascolnames}), inner.ctes}
+		self := &cteRows{c.Ctename, t.renamed(out, &pg_query.Alias{Colnames: c.Aliascolnames}), inner.ctes}
 		next := union(out, t.query(s.Rarg, &scope{outer: sc.outer, ctes: self}))
 		if s.Op != pg_query.SetOperation_SETOP_UNION || !s.All {
 			t.infer(next.worst())

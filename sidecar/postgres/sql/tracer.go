@@ -114,6 +114,18 @@ func (t *tracer) step() bool {
 	return t.steps <= maxSteps
 }
 
+// scanned is how many columns may be looked at for the price of a step.
+const scanned = 16
+
+// copies counts columns that are copied, which take memory as well.
+func (t *tracer) copies(n int) bool {
+	t.steps += 4 * n
+	return !t.exhausted()
+}
+
+// intricate is what is known where there was too much.
+var intricate = rows{rest: unproved("the statement is too intricate to trace")}
+
 func (t *tracer) exhausted() bool { return t.steps > maxSteps }
 
 // scope is what names mean at one level of a query.
@@ -167,10 +179,12 @@ func (t *tracer) resolve(fields []string, sc *scope) Column {
 	schema, qualifier := relationOf(fields[:len(fields)-1])
 	for s := sc; s != nil; s = s.outer {
 		found, out := false, proved
+		t.steps += len(s.tables) / scanned
 		for _, e := range s.tables {
 			if !e.named(schema, qualifier) {
 				continue
 			}
+			t.steps += len(e.rows.columns) / scanned
 			found = true
 			out = worse(out, e.column(name))
 		}
@@ -186,10 +200,12 @@ func (t *tracer) bare(name string, sc *scope) Column {
 	maybe, loose := proved, false
 	for s := sc; s != nil; s = s.outer {
 		found, out := false, proved
+		t.steps += len(s.tables) / scanned
 		for _, e := range s.tables {
 			if e.columnsHidden || e.nameHidden {
 				continue
 			}
+			t.steps += len(e.rows.columns) / scanned
 			for _, c := range e.rows.columns {
 				switch c.name {
 				case name:
@@ -209,6 +225,7 @@ func (t *tracer) bare(name string, sc *scope) Column {
 	for s := sc; s != nil; s = s.outer {
 		for _, e := range s.tables {
 			if e.alias == name && !e.nameHidden {
+				t.steps += len(e.rows.columns) / scanned
 				return worse(e.rows.whole(), maybe)
 			}
 		}
