@@ -21,6 +21,8 @@ type Installation struct {
 	Bin string
 	// libraries holds shared libraries that the machine itself lacks; LD_LIBRARY_PATH points there.
 	libraries string
+	// clients has the programs that this one lacks; nil where it has all.
+	clients *Installation
 }
 
 var installed struct {
@@ -29,9 +31,31 @@ var installed struct {
 	err  error
 }
 
-// Install returns the newest PostgreSQL that the machine's Debian sources offer, unpacked. The first call on a
-// machine downloads about 20 MB; processes that call it at the same time wait for one another.
+// EnvMajor names the server that Install gives: a major version, or "newest". Unset, it is Debian's.
+const EnvMajor = "POSTGRES_MAJOR"
+
+// Install returns the PostgreSQL that EnvMajor names, by default Debian's.
 func Install() (*Installation, error) {
+	wanted := os.Getenv(EnvMajor)
+	if wanted == "newest" {
+		return Newest()
+	}
+	in, err := Debian()
+	if err != nil || wanted == "" || wanted == strconv.Itoa(in.Major) {
+		return in, err
+	}
+	if in, err = Newest(); err != nil {
+		return nil, err
+	}
+	if wanted != strconv.Itoa(in.Major) {
+		return nil, fmt.Errorf("no package of PostgreSQL %s is known, as %s asks for", wanted, EnvMajor)
+	}
+	return in, nil
+}
+
+// Debian returns the newest PostgreSQL that the machine's Debian sources offer, unpacked. The first call on a
+// machine downloads about 20 MB; processes that call it at the same time wait for one another.
+func Debian() (*Installation, error) {
 	installed.once.Do(func() { installed.in, installed.err = install() })
 	return installed.in, installed.err
 }

@@ -67,6 +67,11 @@ func Start(settings ...string) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("getting PostgreSQL: %w", err)
 	}
+	return in.Start(settings...)
+}
+
+// Start is the package's Start with the installation's own server.
+func (in *Installation) Start(settings ...string) (*Server, error) {
 	dir, err := os.MkdirTemp("", "chaperone-pg-")
 	if err != nil {
 		return nil, err
@@ -149,9 +154,10 @@ func (s *Server) owner() (uid, gid int, ok bool) {
 
 // Command prepares one of the installation's programs to run as the server's own user, in its folder.
 func (s *Server) Command(program string, args ...string) *exec.Cmd {
-	cmd := exec.CommandContext(context.Background(), filepath.Join(s.Bin, program), args...)
+	path, env := s.program(program)
+	cmd := exec.CommandContext(context.Background(), path, args...)
 	cmd.Dir = s.dir
-	cmd.Env = append(s.Environment(), "HOME="+s.dir)
+	cmd.Env = append(env, "HOME="+s.dir)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGQUIT}
 	if uid, gid, ok := s.owner(); ok {
 		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}

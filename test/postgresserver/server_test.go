@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"strconv"
 	"testing"
 	"time"
 
@@ -11,15 +12,10 @@ import (
 )
 
 func TestServer(t *testing.T) {
-	s, err := Start("log_statement=all")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := s.Stop(); err != nil {
-			t.Error(err)
-		}
-	})
+	Each(t, testServer, "log_statement=all")
+}
+
+func testServer(t *testing.T, s *Server) {
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
 
@@ -39,6 +35,11 @@ func TestServer(t *testing.T) {
 		got, err := conn.Exec(ctx, "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()").ReadAll()
 		if err != nil || string(got[0].Rows[0][0]) != "t" {
 			t.Fatalf("got %v, %v; want a TLS session", got, err)
+		}
+	})
+	t.Run("is of the major version that its installation says", func(t *testing.T) {
+		if got := query(ctx, t, s, "SHOW server_version_num"); got[:2] != strconv.Itoa(s.Major) {
+			t.Fatalf("it is %s, not %d", got, s.Major)
 		}
 	})
 	t.Run("refuses a wrong password", func(t *testing.T) {
@@ -65,14 +66,20 @@ func TestServer(t *testing.T) {
 	})
 }
 
-func query(ctx context.Context, t *testing.T, s *Server, sql string) {
+// query returns the first value, where there is one.
+func query(ctx context.Context, t *testing.T, s *Server, sql string) string {
 	t.Helper()
 	conn, err := pgconn.Connect(ctx, s.DSN(Superuser, s.Password, "postgres"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer conn.Close(ctx)
-	if _, err := conn.Exec(ctx, sql).ReadAll(); err != nil {
+	results, err := conn.Exec(ctx, sql).ReadAll()
+	if err != nil {
 		t.Fatal(err)
 	}
+	if len(results) == 0 || len(results[0].Rows) == 0 {
+		return ""
+	}
+	return string(results[0].Rows[0][0])
 }
