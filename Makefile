@@ -153,6 +153,13 @@ fuzz: ## Run every fuzz target for FUZZTIME.
 		done; \
 	done
 
+# Further arguments: make bench-postgres BENCH_ARGS='-short'
+BENCH_ARGS ?=
+
+.PHONY: bench-postgres
+bench-postgres: package-lists ## Measure the PostgreSQL path against direct connections and pgbouncer (BENCH_ARGS=-short to try it).
+	@$(GO) run -tags $(TAGS) ./test/bench/postgres $(BENCH_ARGS)
+
 ##@ Cluster (CLUSTER=current for the one that KUBECONFIG names, CLUSTER=kind for kind)
 
 .PHONY: cluster-up
