@@ -83,11 +83,25 @@ type KubernetesMatch struct {
 	// +listType=set
 	// +optional
 	Containers []string `json:"containers,omitempty"`
-	// programs that exec runs, shells looked through.
+	// programs that exec runs, shells looked through: globs over the program's name, or over its path where one holds
+	// a slash.
 	//
 	// +kubebuilder:validation:MaxItems=128
 	// +kubebuilder:validation:items:MaxLength=256
 	// +listType=set
 	// +optional
 	Programs []string `json:"programs,omitempty"`
+	// arguments of the program that exec runs: globs, or regular expressions (RE2) between slashes, each of which some
+	// argument must match. An Allow rule must cover every argument by some of them.
+	//
+	// +kubebuilder:validation:MaxItems=128
+	// +kubebuilder:validation:items:MaxLength=1024
+	// +listType=set
+	// +optional
+	Arguments []string `json:"arguments,omitempty"`
+	// unresolved matches commands of exec of which something cannot be known before they run (true), or everything is
+	// known (false). An Allow rule with programs or arguments other than * is for the latter alone unless it says true.
+	//
+	// +optional
+	Unresolved *bool `json:"unresolved,omitempty"`
 }

@@ -62,14 +62,15 @@ type SSHRule struct {
 
 // SSHMatch matches a command, subsystem, file operation or forwarding.
 type SSHMatch struct {
-	// programs are globs over the program's name.
+	// programs are globs over the program's name, or over its path where one holds a slash.
 	//
 	// +kubebuilder:validation:MaxItems=128
 	// +kubebuilder:validation:items:MaxLength=256
 	// +listType=set
 	// +optional
 	Programs []string `json:"programs,omitempty"`
-	// arguments are globs, each of which some argument must match.
+	// arguments are globs, or regular expressions (RE2) between slashes, each of which some argument must match. An
+	// Allow rule must cover every argument by some of them.
 	//
 	// +kubebuilder:validation:MaxItems=128
 	// +kubebuilder:validation:items:MaxLength=1024
@@ -97,7 +98,8 @@ type SSHMatch struct {
 	Forwarding []string `json:"forwarding,omitempty"`
 	// +optional
 	PTY *bool `json:"pty,omitempty"`
-	// unresolved matches commands of which some word cannot be known before the shell runs.
+	// unresolved matches commands of which something cannot be known before they run (true), or everything is known
+	// (false). An Allow rule with programs or arguments other than * is for the latter alone unless it says true.
 	//
 	// +optional
 	Unresolved *bool `json:"unresolved,omitempty"`

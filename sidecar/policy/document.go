@@ -192,22 +192,22 @@ type Match struct {
 	Columns    []string `json:"columns,omitempty"`    // schema.table.column globs
 	Functions  []string `json:"functions,omitempty"`  // schema.function or function globs
 	Unfiltered *bool    `json:"unfiltered,omitempty"` // UPDATE or DELETE without WHERE
+	// SSH and Kubernetes: simple commands.
+	Programs   []string `json:"programs,omitempty"`   // globs over the name; over the path where one holds a slash
+	Arguments  []string `json:"arguments,omitempty"`  // globs, or regular expressions between slashes
+	Unresolved *bool    `json:"unresolved,omitempty"` // something of the command is not known
 	// SSH.
-	Programs   []string `json:"programs,omitempty"`
-	Arguments  []string `json:"arguments,omitempty"`
 	Subsystems []string `json:"subsystems,omitempty"`
 	Paths      []string `json:"paths,omitempty"`
 	Forwarding []string `json:"forwarding,omitempty"`
 	PTY        *bool    `json:"pty,omitempty"`
-	Unresolved *bool    `json:"unresolved,omitempty"`
 	// Kubernetes.
-	Verbs        []string `json:"verbs,omitempty"`
-	APIGroups    []string `json:"apiGroups,omitempty"`
-	Resources    []string `json:"resources,omitempty"` // resource or resource/subresource
-	Namespaces   []string `json:"namespaces,omitempty"`
-	Names        []string `json:"names,omitempty"`
-	Containers   []string `json:"containers,omitempty"`
-	ExecPrograms []string `json:"execPrograms,omitempty"`
+	Verbs      []string `json:"verbs,omitempty"`
+	APIGroups  []string `json:"apiGroups,omitempty"`
+	Resources  []string `json:"resources,omitempty"` // resource or resource/subresource
+	Namespaces []string `json:"namespaces,omitempty"`
+	Names      []string `json:"names,omitempty"`
+	Containers []string `json:"containers,omitempty"`
 }
 
 // Method is how a protected value is replaced.

@@ -15,6 +15,7 @@ type compiledRule struct {
 	columns    []glob
 	functions  []glob
 	unfiltered *bool
+	argv       argvRule
 	when       Condition
 }
 
@@ -52,6 +53,9 @@ func compileRule(protocol Protocol, doc *Rule) (compiledRule, error) {
 		return r, err
 	}
 	if r.functions, err = compileGlobs("match.functions", doc.Match.Functions, 2); err != nil {
+		return r, err
+	}
+	if r.argv, err = compileArgv(&doc.Match); err != nil {
 		return r, err
 	}
 	if doc.When != "" {

@@ -3,6 +3,7 @@ package policy
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -27,34 +28,35 @@ func compileCondition(protocol Protocol, expression string) (Condition, error) {
 
 // checkProtocol refuses a match on what the protocol does not have: it would silently match nothing.
 func (m *Match) checkProtocol(protocol Protocol) error {
+	postgres, ssh, kubernetes := []Protocol{ProtocolPostgres}, []Protocol{ProtocolSSH}, []Protocol{ProtocolKubernetes}
+	shells := []Protocol{ProtocolSSH, ProtocolKubernetes}
 	fields := []struct {
-		name     string
-		set      bool
-		protocol Protocol
+		name      string
+		set       bool
+		protocols []Protocol
 	}{
-		{"commands", len(m.Commands) > 0, ProtocolPostgres},
-		{"tables", len(m.Tables) > 0, ProtocolPostgres},
-		{"columns", len(m.Columns) > 0, ProtocolPostgres},
-		{"functions", len(m.Functions) > 0, ProtocolPostgres},
-		{"unfiltered", m.Unfiltered != nil, ProtocolPostgres},
-		{"programs", len(m.Programs) > 0, ProtocolSSH},
-		{"arguments", len(m.Arguments) > 0, ProtocolSSH},
-		{"subsystems", len(m.Subsystems) > 0, ProtocolSSH},
-		{"paths", len(m.Paths) > 0, ProtocolSSH},
-		{"forwarding", len(m.Forwarding) > 0, ProtocolSSH},
-		{"pty", m.PTY != nil, ProtocolSSH},
-		{"unresolved", m.Unresolved != nil, ProtocolSSH},
-		{"verbs", len(m.Verbs) > 0, ProtocolKubernetes},
-		{"apiGroups", len(m.APIGroups) > 0, ProtocolKubernetes},
-		{"resources", len(m.Resources) > 0, ProtocolKubernetes},
-		{"namespaces", len(m.Namespaces) > 0, ProtocolKubernetes},
-		{"names", len(m.Names) > 0, ProtocolKubernetes},
-		{"containers", len(m.Containers) > 0, ProtocolKubernetes},
-		{"execPrograms", len(m.ExecPrograms) > 0, ProtocolKubernetes},
+		{"commands", len(m.Commands) > 0, postgres},
+		{"tables", len(m.Tables) > 0, postgres},
+		{"columns", len(m.Columns) > 0, postgres},
+		{"functions", len(m.Functions) > 0, postgres},
+		{"unfiltered", m.Unfiltered != nil, postgres},
+		{"programs", len(m.Programs) > 0, shells},
+		{"arguments", len(m.Arguments) > 0, shells},
+		{"subsystems", len(m.Subsystems) > 0, ssh},
+		{"paths", len(m.Paths) > 0, ssh},
+		{"forwarding", len(m.Forwarding) > 0, ssh},
+		{"pty", m.PTY != nil, ssh},
+		{"unresolved", m.Unresolved != nil, shells},
+		{"verbs", len(m.Verbs) > 0, kubernetes},
+		{"apiGroups", len(m.APIGroups) > 0, kubernetes},
+		{"resources", len(m.Resources) > 0, kubernetes},
+		{"namespaces", len(m.Namespaces) > 0, kubernetes},
+		{"names", len(m.Names) > 0, kubernetes},
+		{"containers", len(m.Containers) > 0, kubernetes},
 	}
 	for _, f := range fields {
-		if f.set && f.protocol != protocol {
-			return fmt.Errorf("match.%s: a field of %s rules, not of %s rules", f.name, f.protocol, protocol)
+		if f.set && !slices.Contains(f.protocols, protocol) {
+			return fmt.Errorf("match.%s: a field of %s rules, not of %s rules", f.name, f.protocols[0], protocol)
 		}
 	}
 	return nil
