@@ -92,7 +92,10 @@ type Core struct {
 	sequence uint64 // numbers segments
 	names    names
 	verdicts map[string]*judged
-	// cachedText is the length of the texts in verdicts.
+	// skeletons are verdicts that hold whatever the constants are, by their query strings' skeletons.
+	skeletons map[string]*judged
+	skeleton  []byte // scratch
+	// cachedText is the length of the texts in both.
 	cachedText int
 	nameWork   int // forwarded statements that have yet to change names by SQL
 	state      sql.State
@@ -136,7 +139,7 @@ func New(cfg Config) *Core {
 			SearchPath: cfg.SearchPath, User: cfg.User,
 			StandardConformingStrings: cfg.Parameters["standard_conforming_strings"] != "off",
 		},
-		verdicts: make(map[string]*judged),
+		verdicts: make(map[string]*judged), skeletons: make(map[string]*judged),
 	}
 	c.path = pathText(cfg.SearchPath, cfg.User)
 	if !cfg.PathChosen {
@@ -297,8 +300,7 @@ func (c *Core) Close(why error) {
 func (c *Core) rules() *Rules {
 	if r := c.cfg.Rules(); r != c.compiled {
 		c.compiled = r
-		clear(c.verdicts)
-		c.cachedText = 0
+		c.forgetVerdicts()
 	}
 	return c.compiled
 }

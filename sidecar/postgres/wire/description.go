@@ -59,13 +59,17 @@ func (c *Core) rowDescription(o *owed, frame, body []byte, alias bool) {
 		if o.refresh != nil {
 			return
 		}
-		d, err := describe(frame, o.run.described)
+		before := o.run.described
+		if before == nil {
+			before = o.judged.results.described
+		}
+		d, err := describe(frame, before)
 		if err != nil {
 			c.brokenf("a RowDescription that cannot be read: %v", err)
 			return
 		}
 		o.run.described = d
-		o.run.plan = c.plan(o, d, nil)
+		o.run.plan = c.planQuery(o, d)
 		c.emit(frame, alias)
 	default:
 		c.brokenf("RowDescription out of turn")

@@ -23,6 +23,10 @@ type judged struct {
 	// commands are all parts', with what the lineage adds; verdict is the strictest over them.
 	commands []policy.Command
 	verdict  policy.Verdict
+	// blind says that all but text holds for every query string of the same skeleton (see alike.go).
+	blind bool
+	// results is how its last result was masked; those alike share it.
+	results *results
 	effects
 }
 
@@ -74,7 +78,11 @@ func (c *Core) judge(text []byte, unsure bool) *judged {
 	if j := c.verdicts[string(text)]; j != nil && !unsure && !unsettled && j.rules == rules && j.version == c.version && j.cat == cat && j.epoch == epoch {
 		return j
 	}
-	j := &judged{text: string(text), rules: rules, version: c.version, cat: cat, epoch: epoch}
+	settled := !unsure && !unsettled && len(text) <= maxCached
+	j := &judged{text: string(text), rules: rules, version: c.version, cat: cat, epoch: epoch, results: &results{}}
+	if settled && c.alike(j) {
+		return j
+	}
 	state := c.state
 	if cat != nil {
 		state.Catalogue = cat
@@ -90,21 +98,29 @@ func (c *Core) judge(text []byte, unsure bool) *judged {
 		j.read(state)
 		j.cat = cat
 	}
-	if unsure || unsettled || len(text) > maxCached || j.verdict.Unevaluated {
+	if !settled || j.verdict.Unevaluated {
 		return j
 	}
-	if len(c.verdicts) >= maxVerdicts || c.cachedText+len(j.text) > maxCachedText {
-		clear(c.verdicts)
-		c.cachedText = 0
+	if len(c.verdicts)+len(c.skeletons) >= maxVerdicts || c.cachedText+len(j.text) > maxCachedText {
+		c.forgetVerdicts()
 	}
-	c.verdicts[j.text] = j
+	if !c.keepAlike(j) {
+		c.verdicts[j.text] = j
+	}
 	c.cachedText += len(j.text)
 	return j
 }
 
+// forgetVerdicts makes room.
+func (c *Core) forgetVerdicts() {
+	clear(c.verdicts)
+	clear(c.skeletons)
+	c.cachedText = 0
+}
+
 // read parses, traces and decides.
 func (j *judged) read(state sql.State) {
-	j.parts, j.commands, j.syntax, j.effects = nil, nil, nil, effects{}
+	j.parts, j.commands, j.syntax, j.blind, j.effects = nil, nil, nil, false, effects{}
 	parsed, err := sql.Parse(j.text, state)
 	if err != nil {
 		if !errors.As(err, &j.syntax) {
@@ -115,6 +131,7 @@ func (j *judged) read(state sql.State) {
 		}
 		return
 	}
+	j.blind = parsed.LiteralBlind
 	j.parts = make([]part, len(parsed.Statements))
 	j.reads = true
 	for i := range parsed.Statements {

@@ -16,6 +16,8 @@ type Rules struct {
 	detectors   *mask.Detectors
 	masking     []policy.Masking
 	maxText     int
+	// blind says that the rules may be asked once for all query strings that differ in constants alone.
+	blind bool
 }
 
 // CompileRules makes the rules of a PostgreSQL destination.
@@ -24,7 +26,7 @@ func CompileRules(d *policy.Destination) (*Rules, error) {
 	if settings == nil {
 		return nil, fmt.Errorf("target %s is not a PostgreSQL target", d.Name())
 	}
-	r := &Rules{destination: d, settings: settings, masking: settings.Masking, maxText: sql.MaxStatementBytes}
+	r := &Rules{destination: d, settings: settings, masking: settings.Masking, maxText: sql.MaxStatementBytes, blind: !d.Conditional()}
 	if n := settings.Limits.MaxStatementBytes; n > 0 && n < int64(r.maxText) {
 		r.maxText = int(n)
 	}
