@@ -58,14 +58,26 @@ demo: ## Build a cluster, install Chaperone, watch an agent work, be refused, wa
 ##@ Build
 
 .PHONY: build operator sidecar when kubectl-chaperone
-build: operator sidecar when kubectl-chaperone ## Build bin/operator, bin/sidecar and bin/when, static for images without a C library, and the plugin.
+build: operator sidecar when kubectl-chaperone ## Build bin/operator, bin/sidecar, bin/when and the plugin, static so that they need no C library.
 # Go knows what is stale; make does not.
 operator sidecar: %:
 	$(GO) build -tags $(TAGS) -ldflags '$(LDFLAGS) $(STATIC)' -o $(BIN)/$@ ./cmd/$@
 when:
 	CGO_ENABLED=0 $(GO) build -tags $(TAGS) -ldflags '$(LDFLAGS)' -o $(BIN)/$@ ./cmd/$@
 kubectl-chaperone:
-	$(GO) build -tags $(TAGS) -ldflags '$(LDFLAGS)' -o $(BIN)/$@ ./cmd/$@
+	$(GO) build -tags $(TAGS) -ldflags '$(LDFLAGS) $(STATIC)' -o $(BIN)/$@ ./cmd/$@
+	@install -m 0755 cmd/kubectl-chaperone/kubectl_complete-chaperone $(BIN)/
+
+# Where a release would be found.
+KREW_URI ?= https://github.com/chaperone-dev/chaperone/releases/download/$(VERSION)
+
+.PHONY: krew
+krew: kubectl-chaperone ## Make dist/chaperone.yaml and an archive of the plugin for krew, for this machine's kind.
+	@mkdir -p dist; os=$$($(GO) env GOOS) arch=$$($(GO) env GOARCH); archive=kubectl-chaperone-$$os-$$arch.tar.gz; \
+	tar -czf dist/$$archive --owner=0 --group=0 -C $(BIN) kubectl-chaperone kubectl_complete-chaperone -C $(CURDIR) LICENSE; \
+	sum=$$(sha256sum dist/$$archive | cut -d' ' -f1); version=$(VERSION); case $$version in v[0-9]*) ;; *) version=v0.0.0-$$version;; esac; \
+	sed -e '/^#/d' -e "s|VERSION|$$version|; s|PLATFORM|$$os|; s|ARCH|$$arch|; s|URI|$(KREW_URI)/$$archive|; s|SHA256|$$sum|" \
+		config/krew/chaperone.yaml >dist/chaperone.yaml; echo "dist/chaperone.yaml dist/$$archive"
 
 .PHONY: clean
 clean: ## Remove what was built, except the local cluster's files (make cluster-clean).

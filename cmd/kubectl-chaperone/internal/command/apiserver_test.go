@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/klauspost/compress/zstd"
+	"github.com/spf13/cobra"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 
@@ -33,6 +34,23 @@ type apiServer struct {
 	refuse     *metav1.Status    // of patches
 	patches    []string
 	asked      []string
+	watched    []watched
+}
+
+type watched struct {
+	event  string
+	object v1alpha1.ApprovalRequest
+}
+
+// watch streams what is to be watched and stays open.
+func (s *apiServer) watch(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Content-Type", "application/json")
+	for _, e := range s.watched {
+		e.object.TypeMeta = metav1.TypeMeta{Kind: "ApprovalRequest", APIVersion: "chaperone.dev/v1alpha1"}
+		_ = json.NewEncoder(w).Encode(map[string]any{"type": e.event, "object": e.object})
+	}
+	_ = http.NewResponseController(w).Flush()
+	<-r.Context().Done()
 }
 
 func newAPIServer(t *testing.T) *apiServer {
@@ -42,6 +60,10 @@ func newAPIServer(t *testing.T) *apiServer {
 	const objects, logs = "/apis/chaperone.dev/v1alpha1", "/apis/logs.chaperone.dev/v1alpha1"
 	for _, prefix := range [...]string{objects, objects + "/namespaces/{namespace}"} {
 		mux.HandleFunc("GET "+prefix+"/approvalrequests", func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Query().Get("watch") != "" {
+				s.watch(w, r)
+				return
+			}
 			listPage(w, r, "ApprovalRequestList", s.approvals, func(a v1alpha1.ApprovalRequest) string { return a.Namespace })
 		})
 		mux.HandleFunc("GET "+prefix+"/sessionrecordings", func(w http.ResponseWriter, r *http.Request) {
@@ -129,8 +151,8 @@ func (s *apiServer) answer(w http.ResponseWriter, r *http.Request, patch []byte)
 	writeStatus(w, &metav1.Status{Status: "Failure", Code: 404, Reason: metav1.StatusReasonNotFound, Message: `approvalrequests.chaperone.dev "` + r.PathValue("name") + `" not found`})
 }
 
-// run runs the plugin as the user of a kubeconfig whose context has the namespace agents.
-func (s *apiServer) run(t *testing.T, args ...string) (stdout, stderr string, err error) {
+// command is the plugin as the user of a kubeconfig whose context has the namespace agents.
+func (s *apiServer) command(t *testing.T, out, note io.Writer, args ...string) *cobra.Command {
 	t.Helper()
 	kubeconfig := filepath.Join(t.TempDir(), "config")
 	text := "apiVersion: v1\nkind: Config\ncurrent-context: c\nclusters: [{name: c, cluster: {server: '" + s.URL + "'}}]\n" +
@@ -138,10 +160,20 @@ func (s *apiServer) run(t *testing.T, args ...string) (stdout, stderr string, er
 	if err := os.WriteFile(kubeconfig, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	cmd := New(genericiooptions.IOStreams{In: strings.NewReader(""), Out: out, ErrOut: note}, "v1.2.3")
+	if len(args) > 0 && args[0] == "__complete" {
+		args = append([]string{"__complete", "--kubeconfig", kubeconfig}, args[1:]...)
+	} else {
+		args = append([]string{"--kubeconfig", kubeconfig}, args...)
+	}
+	cmd.SetArgs(args)
+	return cmd
+}
+
+func (s *apiServer) run(t *testing.T, args ...string) (stdout, stderr string, err error) {
+	t.Helper()
 	var out, note bytes.Buffer
-	cmd := New(genericiooptions.IOStreams{In: strings.NewReader(""), Out: &out, ErrOut: &note}, "v1.2.3")
-	cmd.SetArgs(append([]string{"--kubeconfig", kubeconfig}, args...))
-	err = cmd.ExecuteContext(t.Context())
+	err = s.command(t, &out, &note, args...).ExecuteContext(t.Context())
 	return out.String(), note.String(), err
 }
 

@@ -13,14 +13,76 @@ import (
 
 func (e *environment) approvals() *cobra.Command {
 	var o output
+	var watch bool
+	run := func(cmd *cobra.Command, watch bool) error {
+		if err := o.check(); err != nil {
+			return err
+		}
+		c, err := e.connect()
+		if err != nil {
+			return err
+		}
+		namespace := o.of(c.Namespace)
+		list, err := c.Approvals(cmd.Context(), namespace)
+		if err != nil {
+			return err
+		}
+		slices.SortStableFunc(list.Items, byUrgency)
+		if watch {
+			return e.follow(cmd.Context(), c, namespace, &o, list)
+		}
+		if printed, err := o.object(e.Out, list, "ApprovalRequestList"); printed || err != nil {
+			return err
+		}
+		if len(list.Items) == 0 {
+			return o.nothing(e.ErrOut, "approval requests", namespace)
+		}
+		return o.table(e.Out, e.paint, approvalColumns).print(approvalRows(list.Items, time.Now()))
+	}
 	cmd := &cobra.Command{
 		Use:     "approvals",
 		Aliases: []string{"approvalrequests", "apr"},
-		Short:   "List what agents ask people for",
-		Long:    "List what agents ask people for, with what waits for a decision first.",
-		Example: "  kubectl chaperone approvals -n agents\n  kubectl chaperone approvals -A -o wide",
-		Args:    cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
+		Short:   "List, watch and show what agents ask people for",
+		Long: "List what agents ask people for, with what waits for a decision first. `approvals show NAME` prints all that an\n" +
+			"approver has to know about one, `approvals watch` goes on as requests come and are decided.",
+		Example: "  # what waits for a decision in namespace agents\n" +
+			"  kubectl chaperone approvals -n agents\n\n" +
+			"  # all of one request\n" +
+			"  kubectl chaperone approvals show billing-agent-7d9f4-03b4f2b5 -n agents\n\n" +
+			"  # of all namespaces, as they come\n" +
+			"  kubectl chaperone approvals watch -A",
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return run(cmd, watch) },
+	}
+	o.bindList(cmd)
+	cmd.Flags().BoolVarP(&watch, "watch", "w", false, "go on as requests come and are decided")
+	list := &cobra.Command{
+		Use: "list", Short: "List what agents ask people for", Args: cobra.NoArgs,
+		Example: "  kubectl chaperone approvals list -A -o wide",
+		RunE:    func(cmd *cobra.Command, _ []string) error { return run(cmd, false) },
+	}
+	o.bindList(list)
+	follow := &cobra.Command{
+		Use: "watch", Short: "List what agents ask people for, and go on as requests come and are decided", Args: cobra.NoArgs,
+		Example: "  kubectl chaperone approvals watch -n agents",
+		RunE:    func(cmd *cobra.Command, _ []string) error { return run(cmd, true) },
+	}
+	o.bindList(follow)
+	cmd.AddCommand(list, follow, e.showApproval())
+	return cmd
+}
+
+func (e *environment) showApproval() *cobra.Command {
+	var o output
+	cmd := &cobra.Command{
+		Use:   "show NAME",
+		Short: "Show all that an approver has to know about a request",
+		Long: "Show all that an approver has to know about a request: the command, its length and its digest, who asks and from\n" +
+			"which images, the policy and rule that demand the approval, what the agent says about it, and the decisions so far.",
+		Example:           "  kubectl chaperone approvals show billing-agent-7d9f4-03b4f2b5 -n agents",
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: e.names(requestNames(anyRequest)),
+		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := o.check(); err != nil {
 				return err
 			}
@@ -28,28 +90,17 @@ func (e *environment) approvals() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			namespace := c.Namespace
-			if o.allNamespaces {
-				namespace = ""
-			}
-			list, err := c.Approvals(cmd.Context(), namespace)
+			request, err := c.Approval(cmd.Context(), args[0])
 			if err != nil {
 				return err
 			}
-			slices.SortStableFunc(list.Items, byUrgency)
-			for i := range list.Items {
-				list.Items[i].SetGroupVersionKind(v1alpha1.GroupVersion.WithKind("ApprovalRequest"))
-			}
-			if printed, err := o.object(e.Out, list, "ApprovalRequestList"); printed || err != nil {
+			if printed, err := o.object(e.Out, request, "ApprovalRequest"); printed || err != nil {
 				return err
 			}
-			if len(list.Items) == 0 {
-				return o.nothing(e.ErrOut, "approval requests", namespace)
-			}
-			return o.table(e.Out, approvalColumns, approvalRows(list.Items, time.Now()))
+			return e.describe(request, time.Now())
 		},
 	}
-	o.bind(cmd)
+	o.bind(cmd, "json", "yaml", "name")
 	return cmd
 }
 
@@ -71,7 +122,7 @@ func pending(r *v1alpha1.ApprovalRequest) bool {
 }
 
 var approvalColumns = []column{
-	{name: "NAMESPACE"}, {name: "NAME"}, {name: "PHASE"}, {name: "POD"}, {name: "TARGET"}, {name: "POLICY", wide: true},
+	{name: "NAMESPACE"}, {name: "NAME"}, {name: "PHASE", styled: true}, {name: "POD"}, {name: "TARGET"}, {name: "POLICY", wide: true},
 	{name: "RULE"}, {name: "COMMAND"}, {name: "SHA256", wide: true}, {name: "APPROVALS", wide: true}, {name: "EXPIRES"}, {name: "AGE"},
 }
 

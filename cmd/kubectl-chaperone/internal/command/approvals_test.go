@@ -1,13 +1,22 @@
 package command
 
 import (
+	"bytes"
+	"context"
 	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/cli-runtime/pkg/genericiooptions"
 	"sigs.k8s.io/yaml"
 
 	"github.com/chaperone-dev/chaperone/api/v1alpha1"
@@ -99,7 +108,7 @@ func TestListsSayWhenThereIsNothing(t *testing.T) {
 	} {
 		out, note, err := s.run(t, strings.Fields(args)...)
 		if want == "" {
-			if err == nil || !strings.Contains(err.Error(), "json, yaml and wide") {
+			if err == nil || !strings.Contains(err.Error(), "json, yaml, wide and name are known") {
 				t.Errorf("%s: %v", args, err)
 			}
 		} else if err != nil || out != "" || note != want {
@@ -145,7 +154,7 @@ func TestApprove(t *testing.T) {
 		"a denial without a reason":        {[]string{"deny", "a"}, "", "", "--reason is needed"},
 		"for no time":                      {[]string{"approve", "a", "--for", "0s"}, "", "", "must be longer"},
 		"without a name":                   {[]string{"approve"}, "", "", "accepts 1 arg"},
-		"a request that there is not":      {[]string{"approve", "nope"}, "", "", `"nope" not found`},
+		"a request that there is not":      {[]string{"approve", "nope"}, "", "", "approval request agents/nope not found; kubectl chaperone approvals -n agents lists"},
 		"a request of another namespace":   {[]string{"approve", "a", "-n", "other"}, "", "", "not found"},
 		"what admission refuses is passed": {[]string{"approve", "refused"}, `{"spec":{"decision":{"verdict":"Approve"}}}`, "", "may not decide twice"},
 	} {
@@ -172,27 +181,171 @@ func TestApprove(t *testing.T) {
 
 func TestADeciderSeesWhatWillRunBeforehand(t *testing.T) {
 	s := newAPIServer(t)
-	s.approvals = []v1alpha1.ApprovalRequest{request("a", "", time.Hour, func(r *v1alpha1.ApprovalRequest) {
-		r.Spec.Command.Length = 90_000
-		r.Spec.Justification = "the price change"
-	})}
+	s.approvals = []v1alpha1.ApprovalRequest{request("a", "", time.Hour)}
 	out, _, err := s.run(t, "approve", "a")
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := `Request   agents/a
-Agent     pod billing-agent-0 (service account billing)
-Target    billing (postgres)
-Rule      unfiltered-writes of policy billing
-Agent says the price change
-Command   UPDATE customers
-          SET plan = 'x'
-          … 90000 bytes in all, of which 31 are shown
-SHA256    0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef
-
-approvalrequest.chaperone.dev/a approved
-`
-	if out != want {
+	command, decided := strings.Index(out, "Command        UPDATE customers\n               SET plan = 'x'\n"), strings.Index(out, "/a approved")
+	if command < 0 || decided < command {
 		t.Errorf("got\n%s", out)
+	}
+	if out, _, err := s.run(t, "approve", "a", "-o", "name"); err != nil || out != "approvalrequest.chaperone.dev/a\n" {
+		t.Errorf("%v, got %s", err, out)
+	}
+}
+
+// golden compares with a file of testdata; UPDATE_GOLDEN=1 writes it.
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	path := filepath.Join("testdata", name)
+	if os.Getenv("UPDATE_GOLDEN") != "" {
+		if err := os.WriteFile(path, []byte(got), 0o644); err != nil { //nolint:gosec // a file of the repository
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), got); diff != "" {
+		t.Errorf("%s differs (UPDATE_GOLDEN=1 writes it anew):\n%s", path, diff)
+	}
+}
+
+func TestAnApproverIsShownAllThatThereIsToKnow(t *testing.T) {
+	now := time.Date(2026, 9, 30, 10, 0, 0, 0, time.UTC)
+	r := request("billing-agent-7d9f4-03b4f2b5", v1alpha1.PhasePending, time.Hour)
+	r.CreationTimestamp, r.Spec.ExpiresAt = metav1.NewTime(now.Add(-3*time.Minute)), metav1.NewTime(now.Add(12*time.Minute))
+	r.Spec.Pod = v1alpha1.RequestingPod{
+		Name: "billing-agent-7d9f4", UID: "0f0c2f6c-7c0e-4a52-9d1b-5b0c7f6f3a11", ServiceAccount: "billing", Owner: "Deployment/billing-agent",
+		Images: []string{"agent=registry.example/agent@sha256:" + strings.Repeat("1f", 32), "tools=registry.example/tools@sha256:" + strings.Repeat("2e", 32)},
+	}
+	r.Spec.Policy.Generation = 3
+	r.Spec.Approval = v1alpha1.RequestedApproval{Required: 2, Groups: []string{"dba", "sre"}, ExcludeApprovers: []string{"mallory"}, Scope: "Workload"}
+	r.Spec.Justification = "the price change of TICKET-7\x1b[2J\nplease"
+	r.Spec.Command.Text = "UPDATE customers\n\tSET plan = 'x\u202e'"
+	r.Spec.Command.Length = 90_000
+	r.Status.Approvals = 1
+	r.Spec.Decisions = []v1alpha1.StampedDecision{{
+		Verdict: v1alpha1.VerdictApprove, User: "bob", Time: metav1.NewTime(now.Add(-time.Minute)),
+		Duration: &metav1.Duration{Duration: 30 * time.Minute}, Reason: "agreed with finance\nreally",
+	}}
+	show := func(r v1alpha1.ApprovalRequest, paint painter) string {
+		var out bytes.Buffer
+		e := &environment{IOStreams: genericiooptions.IOStreams{Out: &out}, paint: paint}
+		if err := e.describe(&r, now); err != nil {
+			t.Fatal(err)
+		}
+		return out.String()
+	}
+	golden(t, "show-pending.txt", show(r, painter{}))
+	if plain, coloured := show(r, painter{}), show(r, painter{on: true}); regexp.MustCompile("\x1b\\[[0-9;]*m").ReplaceAllString(coloured, "") != plain || coloured == plain {
+		t.Errorf("colours change the text:\n%q", coloured)
+	}
+
+	r.Status.Phase, r.Status.Message = v1alpha1.PhaseDenied, "denied by carol: not on Fridays"
+	r.Spec.Decisions = append(r.Spec.Decisions, v1alpha1.StampedDecision{
+		Verdict: v1alpha1.VerdictDeny, User: "carol", Time: metav1.NewTime(now.Add(-30 * time.Second)), Reason: "not on Fridays",
+	})
+	golden(t, "show-denied.txt", show(r, painter{}))
+}
+
+func TestColoursAreForTerminalsAlone(t *testing.T) {
+	primary, secondary, err := openPTY()
+	if err != nil {
+		t.Skipf("no pseudoterminal on this machine: %v", err)
+	}
+	defer primary.Close()
+	defer secondary.Close()
+	unset := func(string) string { return "" }
+	for name, c := range map[string]struct {
+		out    io.Writer
+		getenv func(string) string
+		want   bool
+	}{
+		"a terminal":               {secondary, unset, true},
+		"a pipe":                   {&bytes.Buffer{}, unset, false},
+		"a terminal with NO_COLOR": {secondary, func(k string) string { return map[string]string{"NO_COLOR": "1"}[k] }, false},
+		"a dumb terminal":          {secondary, func(k string) string { return map[string]string{"TERM": "dumb"}[k] }, false},
+	} {
+		if got := painterFor(c.out, c.getenv); got.on != c.want {
+			t.Errorf("%s: colours %v", name, got.on)
+		}
+	}
+}
+
+// openPTY opens a pseudoterminal (pty(7)).
+func openPTY() (primary, secondary *os.File, err error) {
+	if primary, err = os.OpenFile("/dev/ptmx", os.O_RDWR, 0); err != nil {
+		return nil, nil, err
+	}
+	fd := int(primary.Fd())
+	if err = unix.IoctlSetPointerInt(fd, unix.TIOCSPTLCK, 0); err != nil {
+		return nil, nil, err
+	}
+	number, err := unix.IoctlGetInt(fd, unix.TIOCGPTN)
+	if err != nil {
+		return nil, nil, err
+	}
+	secondary, err = os.OpenFile(fmt.Sprintf("/dev/pts/%d", number), os.O_RDWR|unix.O_NOCTTY, 0)
+	return primary, secondary, err
+}
+
+func TestAWatchShowsWhatChanges(t *testing.T) {
+	s := newAPIServer(t)
+	first := request("first", "", time.Hour, func(r *v1alpha1.ApprovalRequest) { r.ResourceVersion = "1" })
+	s.approvals = []v1alpha1.ApprovalRequest{first}
+	changed := request("first", v1alpha1.PhaseApproved, time.Hour, func(r *v1alpha1.ApprovalRequest) { r.ResourceVersion = "2" })
+	s.watched = []watched{
+		{"ADDED", first}, // known from the list
+		{"MODIFIED", changed},
+		{"DELETED", changed},
+		{"ADDED", request("second", "", time.Hour, func(r *v1alpha1.ApprovalRequest) { r.ResourceVersion = "3" })},
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	out := &stopAt{text: "second", stop: cancel}
+	if err := s.command(t, out, io.Discard, "approvals", "-w").ExecuteContext(ctx); err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(strings.TrimSpace(out.buffer.String()), "\n")
+	if len(lines) != 4 || !strings.HasPrefix(lines[1], "first ") || !strings.Contains(lines[2], "Approved") || !strings.HasPrefix(lines[3], "second ") {
+		t.Errorf("got\n%s", out.buffer.String())
+	}
+}
+
+// stopAt is an output whose reader has had enough at a certain text.
+type stopAt struct {
+	buffer bytes.Buffer
+	text   string
+	stop   func()
+}
+
+func (s *stopAt) Write(p []byte) (int, error) {
+	n, err := s.buffer.Write(p)
+	if strings.Contains(s.buffer.String(), s.text) {
+		s.stop()
+	}
+	return n, err
+}
+
+func TestNamesAreCompleted(t *testing.T) {
+	s := newAPIServer(t)
+	s.approvals = []v1alpha1.ApprovalRequest{request("billing-1", "", time.Hour), request("billing-2", v1alpha1.PhaseUsed, time.Hour), request("other", "", time.Hour)}
+	for args, want := range map[string]string{
+		"approve b":            "billing-1\n:4\n",
+		"approvals show b":     "billing-1\nbilling-2\n:4\n",
+		"approve billing-1 x":  ":4\n",
+		"approvals --output ":  "json\nyaml\nwide\nname\n:4\n",
+		"approve b -n nowhere": ":4\n",
+	} {
+		fields := strings.Split(args, " ")
+		if args == "approve b -n nowhere" {
+			fields = []string{"-n", "nowhere", "approve", "b"}
+		}
+		out, _, err := s.run(t, append([]string{"__complete"}, fields...)...)
+		if err != nil || out != want {
+			t.Errorf("%s: %v, got %q", args, err, out)
+		}
 	}
 }

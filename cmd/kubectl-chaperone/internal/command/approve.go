@@ -13,6 +13,7 @@ import (
 func (e *environment) approve() *cobra.Command {
 	var reason string
 	var lasts time.Duration
+	var o output
 	cmd := &cobra.Command{
 		Use:   "approve NAME",
 		Short: "Let an agent run what it asks for",
@@ -20,7 +21,8 @@ func (e *environment) approve() *cobra.Command {
 			"request's own expiry. Your name and groups are those that the API server knows you by.",
 		Example: "  kubectl chaperone approve billing-4kq7d -n agents --reason \"agreed with finance\"\n" +
 			"  kubectl chaperone approve billing-4kq7d -n agents --for 30m",
-		Args: cobra.ExactArgs(1),
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: e.names(requestNames(pending)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			decision := v1alpha1.Decision{Verdict: v1alpha1.VerdictApprove, Reason: reason}
 			if cmd.Flags().Changed("for") {
@@ -29,9 +31,10 @@ func (e *environment) approve() *cobra.Command {
 				}
 				decision.Duration = &metav1.Duration{Duration: lasts}
 			}
-			return e.decide(cmd.Context(), args[0], decision)
+			return e.decide(cmd.Context(), args[0], decision, &o)
 		},
 	}
+	o.bind(cmd, "json", "yaml", "name")
 	cmd.Flags().StringVar(&reason, "reason", "", "why, for whoever reads it later")
 	cmd.Flags().DurationVar(&lasts, "for", 0, "how long the approval holds for the same command, such as 30m; once without it")
 	return cmd

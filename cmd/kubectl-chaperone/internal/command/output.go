@@ -3,86 +3,87 @@ package command
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
+	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/duration"
 	"k8s.io/cli-runtime/pkg/printers"
 
 	"github.com/chaperone-dev/chaperone/api/v1alpha1"
-	"github.com/chaperone-dev/chaperone/sidecar/record"
 )
 
-// output is how a list is printed, and of which namespaces.
+// output is how objects are printed, and of which namespaces.
 type output struct {
 	format        string
 	allNamespaces bool
+	formats       []string
 }
 
-func (o *output) bind(cmd *cobra.Command) {
-	cmd.Flags().StringVarP(&o.format, "output", "o", "", "json, yaml or wide; a table without it")
+// bind adds -o with these formats beside the one that is for people.
+func (o *output) bind(cmd *cobra.Command, formats ...string) {
+	o.formats = formats
+	cmd.Flags().StringVarP(&o.format, "output", "o", "", listing(formats, "or")+"; a text for people without it")
+	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(formats, cobra.ShellCompDirectiveNoFileComp))
+}
+
+// bindList adds -o for a list, and -A.
+func (o *output) bindList(cmd *cobra.Command) {
+	o.bind(cmd, "json", "yaml", "wide", "name")
 	cmd.Flags().BoolVarP(&o.allNamespaces, "all-namespaces", "A", false, "of all namespaces")
 }
 
 func (o *output) check() error {
-	switch o.format {
-	case "", "json", "yaml", "wide":
+	if o.format == "" || slices.Contains(o.formats, o.format) {
 		return nil
 	}
-	return fmt.Errorf("unknown output %q: json, yaml and wide are known", o.format)
+	return fmt.Errorf("unknown output %q: %s are known", o.format, listing(o.formats, "and"))
 }
 
-// object prints an object as JSON or YAML; false means that a table is wanted.
+// of is the namespace to list; none means all.
+func (o *output) of(namespace string) string {
+	if o.allNamespaces {
+		return ""
+	}
+	return namespace
+}
+
+// documents says that programs read the output.
+func (o *output) documents() bool {
+	return o.format == "json" || o.format == "yaml" || o.format == "name"
+}
+
+// object prints an object, or a list of objects of one kind, as JSON, as YAML or by name; false means that a text for
+// people is wanted.
 func (o *output) object(w io.Writer, object runtime.Object, kind string) (bool, error) {
-	var printer printers.ResourcePrinter
-	switch o.format {
-	case "json":
-		printer = &printers.JSONPrinter{}
-	case "yaml":
-		printer = &printers.YAMLPrinter{}
-	default:
+	if !o.documents() {
 		return false, nil
 	}
 	object.GetObjectKind().SetGroupVersionKind(v1alpha1.GroupVersion.WithKind(kind))
-	return true, (&printers.OmitManagedFieldsPrinter{Delegate: printer}).PrintObj(object, w)
+	if err := meta.EachListItem(object, func(item runtime.Object) error {
+		item.GetObjectKind().SetGroupVersionKind(v1alpha1.GroupVersion.WithKind(strings.TrimSuffix(kind, "List")))
+		return nil
+	}); err != nil && meta.IsListType(object) {
+		return true, err
+	}
+	var printer printers.ResourcePrinter = &printers.NamePrinter{}
+	switch o.format {
+	case "json":
+		printer = &printers.OmitManagedFieldsPrinter{Delegate: &printers.JSONPrinter{}}
+	case "yaml":
+		printer = &printers.OmitManagedFieldsPrinter{Delegate: &printers.YAMLPrinter{}}
+	}
+	return true, printer.PrintObj(object, w)
 }
 
-// column is one column of a table; wide ones are shown with -o wide.
-type column struct {
-	name string
-	wide bool
-}
-
-// table prints rows of cells; what comes from the cluster is escaped. The first cell is the namespace.
-func (o *output) table(w io.Writer, columns []column, rows [][]string) error {
-	tabs := tabwriter.NewWriter(w, 0, 8, 3, ' ', 0)
-	line := func(cells []string) error {
-		var shown []string
-		for i, c := range columns {
-			if c.wide && o.format != "wide" || i == 0 && !o.allNamespaces {
-				continue
-			}
-			shown = append(shown, record.Printable(cells[i]))
-		}
-		_, err := fmt.Fprintln(tabs, strings.Join(shown, "\t"))
-		return err
-	}
-	names := make([]string, len(columns))
-	for i, c := range columns {
-		names[i] = c.name
-	}
-	if err := line(names); err != nil {
-		return err
-	}
-	for _, row := range rows {
-		if err := line(row); err != nil {
-			return err
-		}
-	}
-	return tabs.Flush()
+// table makes a table of which the first column is the namespace.
+func (o *output) table(w io.Writer, paint painter, columns []column) *table {
+	return newTable(w, paint, columns, func(i int, c column) bool {
+		return (!c.wide || o.format == "wide") && (i > 0 || o.allNamespaces)
+	})
 }
 
 // nothing says that a list is empty, as kubectl does.
@@ -93,6 +94,14 @@ func (o *output) nothing(w io.Writer, what, namespace string) error {
 	}
 	_, err := fmt.Fprintf(w, "No %s found%s.\n", what, where)
 	return err
+}
+
+// listing is "a, b and c".
+func listing(words []string, last string) string {
+	if len(words) < 2 {
+		return strings.Join(words, "")
+	}
+	return strings.Join(words[:len(words)-1], ", ") + " " + last + " " + words[len(words)-1]
 }
 
 // age is how long ago something was, as kubectl shows it.

@@ -28,10 +28,7 @@ func (e *environment) recordings() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			namespace := c.Namespace
-			if o.allNamespaces {
-				namespace = ""
-			}
+			namespace := o.of(c.Namespace)
 			list, err := c.Recordings(cmd.Context(), namespace)
 			if err != nil {
 				return err
@@ -39,24 +36,21 @@ func (e *environment) recordings() *cobra.Command {
 			slices.SortStableFunc(list.Items, func(a, b v1alpha1.SessionRecording) int {
 				return cmp.Or(b.Spec.StartTime.Compare(a.Spec.StartTime.Time), cmp.Compare(a.Name, b.Name))
 			})
-			for i := range list.Items {
-				list.Items[i].SetGroupVersionKind(v1alpha1.GroupVersion.WithKind("SessionRecording"))
-			}
 			if printed, err := o.object(e.Out, list, "SessionRecordingList"); printed || err != nil {
 				return err
 			}
 			if len(list.Items) == 0 {
 				return o.nothing(e.ErrOut, "recordings", namespace)
 			}
-			return o.table(e.Out, recordingColumns, recordingRows(list.Items, time.Now()))
+			return o.table(e.Out, e.paint, recordingColumns).print(recordingRows(list.Items, time.Now()))
 		},
 	}
-	o.bind(cmd)
+	o.bindList(cmd)
 	return cmd
 }
 
 var recordingColumns = []column{
-	{name: "NAMESPACE"}, {name: "NAME"}, {name: "PHASE"}, {name: "POD"}, {name: "TARGET"}, {name: "PROTOCOL", wide: true},
+	{name: "NAMESPACE"}, {name: "NAME"}, {name: "PHASE", styled: true}, {name: "POD"}, {name: "TARGET"}, {name: "PROTOCOL", wide: true},
 	{name: "CONNECTIONS", wide: true}, {name: "COMMANDS"}, {name: "DENIED"}, {name: "APPROVED"}, {name: "MASKED"},
 	{name: "ROWS", wide: true}, {name: "BYTES", wide: true}, {name: "CHUNKS", wide: true}, {name: "LOG", wide: true}, {name: "AGE"},
 }

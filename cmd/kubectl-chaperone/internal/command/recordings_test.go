@@ -116,7 +116,7 @@ func TestReplayRefusesWhatDoesNotVerify(t *testing.T) {
 		t.Errorf("it shows a chunk that does not verify:\n%s", out)
 	}
 	for args, want := range map[string]string{
-		"replay nope":            `"nope" not found`,
+		"replay nope":            "log of recording agents/nope not found; kubectl chaperone recordings -n agents lists",
 		"replay rec-1 --speed 0": "must be more than 0",
 		"replay rec-1 --key x":   "reading the operator's public key",
 	} {

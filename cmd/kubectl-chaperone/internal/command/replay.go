@@ -4,11 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"time"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"github.com/chaperone-dev/chaperone/cmd/kubectl-chaperone/internal/play"
 	"github.com/chaperone-dev/chaperone/sidecar/record"
@@ -29,7 +27,8 @@ func (e *environment) replay() *cobra.Command {
 			"A terminal plays at its own pace; anything else is printed at once, unless --speed is given.",
 		Example: "  kubectl chaperone replay billing-agent-billing-x7k2p -n agents\n" +
 			"  kubectl chaperone replay shell-agent-bastion-p2m4t -n agents --speed 4 --idle-limit 1s",
-		Args: cobra.ExactArgs(1),
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: e.names(recordingNames),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if speed <= 0 {
 				return fmt.Errorf("--speed %v: must be more than 0", speed)
@@ -42,7 +41,7 @@ func (e *environment) replay() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			log, err := c.Log(cmd.Context(), args[0])
+			log, err := c.Log(cmd.Context(), c.Namespace, args[0])
 			if err != nil {
 				return err
 			}
@@ -73,11 +72,6 @@ func (e *environment) replay() *cobra.Command {
 	cmd.Flags().BoolVar(&noTiming, "no-timing", false, "print everything at once")
 	cmd.Flags().StringVar(&key, "key", "", keyUsage)
 	return cmd
-}
-
-func isTerminal(w any) bool {
-	f, ok := w.(*os.File)
-	return ok && term.IsTerminal(int(f.Fd()))
 }
 
 func sleep(ctx context.Context, d time.Duration) error {

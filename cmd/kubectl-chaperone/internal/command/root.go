@@ -2,6 +2,8 @@
 package command
 
 import (
+	"os"
+
 	"github.com/spf13/cobra"
 	"k8s.io/cli-runtime/pkg/genericclioptions"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
@@ -14,13 +16,15 @@ type environment struct {
 	genericiooptions.IOStreams
 	flags   *genericclioptions.ConfigFlags
 	version string
+	paint   painter
 }
 
 func (e *environment) connect() (*cluster.Cluster, error) { return cluster.Connect(e.flags) }
 
 // New returns the whole command.
 func New(streams genericiooptions.IOStreams, version string) *cobra.Command {
-	e := &environment{IOStreams: streams, flags: genericclioptions.NewConfigFlags(true), version: version}
+	e := &environment{IOStreams: streams, flags: genericclioptions.NewConfigFlags(true), version: version,
+		paint: painterFor(streams.Out, os.Getenv)}
 	root := &cobra.Command{
 		Use:   "kubectl-chaperone",
 		Short: "Approve and review what automated agents do",
@@ -33,6 +37,7 @@ func New(streams genericiooptions.IOStreams, version string) *cobra.Command {
 	root.SetOut(streams.Out)
 	root.SetErr(streams.ErrOut)
 	e.flags.AddFlags(root.PersistentFlags())
+	_ = root.RegisterFlagCompletionFunc("namespace", e.names((*cluster.Cluster).Namespaces))
 	root.AddCommand(
 		e.approvals(), e.approve(), e.deny(),
 		e.recordings(), e.replay(), e.verify(),

@@ -22,7 +22,8 @@ func (e *environment) verify() *cobra.Command {
 			"  kubectl get --raw '/apis/logs.chaperone.dev/v1alpha1/namespaces/NS/sessionrecordings/NAME/log?format=log' >FILE",
 		Example: "  kubectl chaperone verify billing-agent-billing-x7k2p -n agents\n" +
 			"  kubectl chaperone verify --file kept.log --key operator.pem",
-		Args: cobra.MaximumNArgs(1),
+		Args:              cobra.MaximumNArgs(1),
+		ValidArgsFunction: e.names(recordingNames),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if (len(args) == 1) == (file != "") {
 				return errors.New("name either a recording or, with --file, a file")
@@ -65,5 +66,5 @@ func (e *environment) openLog(cmd *cobra.Command, args []string, file string) (i
 	if err != nil {
 		return nil, err
 	}
-	return c.Log(cmd.Context(), args[0])
+	return c.Log(cmd.Context(), c.Namespace, args[0])
 }
