@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"crypto/subtle"
 	"encoding/binary"
+	"slices"
 	"sync"
 )
 
@@ -13,11 +14,12 @@ const (
 	keyLength32 = 32
 )
 
-// cancels are the keys that were minted for the pod's sessions. They are ours alone: the server's own never
-// leave the sidecar.
+// cancels are the keys that were minted for the pod's sessions. Their secrets are ours alone: the server's own never
+// leave the sidecar. The process id is the server's, which is no secret: a client may look for itself in
+// pg_stat_activity by it, or ask who blocks it.
 type cancels struct {
 	mu       sync.Mutex // guards sessions
-	sessions map[uint32]*cancelKey
+	sessions map[uint32][]*cancelKey
 }
 
 type cancelKey struct {
@@ -25,28 +27,29 @@ type cancelKey struct {
 	cancel func()
 }
 
-// mint makes a key for a session; forget takes it back.
-func (c *cancels) mint(length int, cancel func()) (processID uint32, key []byte, forget func()) {
-	key = make([]byte, length)
-	rand.Read(key)
+// mint makes a key for a session under the server's process id, 0 where the server gave none; several servers may
+// give the same. forget takes it back.
+func (c *cancels) mint(serverPID uint32, length int, cancel func()) (processID uint32, key []byte, forget func()) {
+	k := &cancelKey{key: make([]byte, length), cancel: cancel}
+	rand.Read(k.key)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.sessions == nil {
-		c.sessions = make(map[uint32]*cancelKey)
+		c.sessions = make(map[uint32][]*cancelKey)
 	}
-	for {
+	for processID = serverPID; processID == 0; {
 		var raw [4]byte
 		rand.Read(raw[:])
 		processID = binary.BigEndian.Uint32(raw[:]) & 0x7fffffff // clients print it as a signed number
-		if _, taken := c.sessions[processID]; !taken && processID != 0 {
-			break
-		}
 	}
-	c.sessions[processID] = &cancelKey{key, cancel}
-	return processID, key, func() {
+	c.sessions[processID] = append(c.sessions[processID], k)
+	return processID, k.key, func() {
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		delete(c.sessions, processID)
+		left := slices.DeleteFunc(slices.Clone(c.sessions[processID]), func(other *cancelKey) bool { return other == k })
+		if c.sessions[processID] = left; len(left) == 0 {
+			delete(c.sessions, processID)
+		}
 	}
 }
 
@@ -54,9 +57,12 @@ func (c *cancels) mint(length int, cancel func()) (processID uint32, key []byte,
 // for the connection to be closed: the request is at the server by then.
 func (c *cancels) cancel(processID uint32, key []byte) {
 	c.mu.Lock()
-	k := c.sessions[processID]
+	named := c.sessions[processID]
 	c.mu.Unlock()
-	if k != nil && subtle.ConstantTimeCompare(k.key, key) == 1 {
-		k.cancel()
+	for _, k := range named {
+		if subtle.ConstantTimeCompare(k.key, key) == 1 {
+			k.cancel()
+			return
+		}
 	}
 }

@@ -67,7 +67,7 @@ func (p *Protocol) drive(s *session.Session, agent net.Conn, start *wire.Startup
 	if version >= wire.Version32 {
 		length = keyLength32
 	}
-	pid, key, forget := p.cancels.mint(length, d.cancelled)
+	pid, key, forget := p.cancels.mint(up.pid, length, d.cancelled)
 	var hello []byte
 	if tellVersion && !up.greeted {
 		hello = wire.AppendNegotiation(hello, version, start.Options)

@@ -26,6 +26,7 @@ type upstream struct {
 	pathChosen bool // by the agent, in its startup packet
 	role       string
 	shared     *catalogue.Shared
+	pid        uint32 // the server's process, 0 where it has not said
 	cancel     func(context.Context) error
 	greeted    bool          // the agent has its AuthenticationOk already
 	until      time.Duration // how long the session may last; 0: without end
@@ -107,6 +108,7 @@ func (p *Protocol) survey(ctx context.Context, t *target, rules *wire.Rules, con
 	}
 	up.conn, up.parameters = taken.Conn, taken.ParameterStatuses
 	pid, key := taken.PID, taken.SecretKey
+	up.pid = pid
 	up.cancel = func(ctx context.Context) error { return t.cancel(ctx, config, pid, key) }
 	if err := up.conn.SetDeadline(time.Time{}); err != nil {
 		return nil, fmt.Errorf("clearing the connection's deadline: %w", err)
