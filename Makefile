@@ -47,7 +47,7 @@ UNIT_PACKAGES = $$($(GO_PACKAGES) | grep -v -e /test/api -e /test/e2e)
 help: ## List the targets.
 	@awk 'BEGIN {FS = ":.*## "; printf "make TARGET\n"} \
 		/^##@ / {printf "\n%s\n", substr($$0, 5)} \
-		/^[a-z][a-z0-9-]*:.*## / {printf "  %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+		/^[a-z][a-z0-9-]*:.*## / {printf "  %-21s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 ##@ Try it
 
@@ -155,6 +155,13 @@ test-api: assets ## Test against a real API server and etcd.
 .PHONY: test-e2e
 test-e2e: build cluster-up images deploy ## Test in a real cluster, which is left running (make cluster-down).
 	$(SUITE) $(GO) test -p 1 -tags $(TAGS) -timeout 40m -v $(TEST_ARGS) ./test/e2e/... $(SPECS)
+
+# What CONFORMANCE_ARGS can say: -suites regress,isolation -only copy,insert -keep /tmp/outputs
+CONFORMANCE_ARGS ?=
+
+.PHONY: conformance-postgres
+conformance-postgres: package-lists ## Run the test suites of PostgreSQL and of its clients past the sidecar and through it; compare.
+	$(GO) run -tags $(TAGS) ./test/conformance/postgres $(CONFORMANCE_ARGS)
 
 .PHONY: fuzz
 fuzz: ## Run every fuzz target for FUZZTIME.

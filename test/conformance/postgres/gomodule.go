@@ -1,0 +1,158 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+
+	"github.com/chaperone-dev/chaperone/test/postgresserver"
+)
+
+// module copies a Go module from the module cache, where its tests cannot write, and returns the copy's folder.
+func (b *bench) module(ctx context.Context, path, version string) (string, error) {
+	scratch, err := os.MkdirTemp("", "module-")
+	if err != nil {
+		return "", err
+	}
+	defer os.RemoveAll(scratch)
+	cmd := exec.CommandContext(ctx, "go", "mod", "download", "-json", path+"@"+version)
+	cmd.Dir = scratch
+	out, err := cmd.Output()
+	if err != nil {
+		return "", fmt.Errorf("go mod download %s@%s: %w: %s", path, version, err, out)
+	}
+	var answer struct{ Dir string }
+	if err := json.Unmarshal(out, &answer); err != nil {
+		return "", fmt.Errorf("go mod download: %w", err)
+	}
+	to := filepath.Join(b.folder, "module-"+filepath.Base(filepath.Dir(path))+"-"+filepath.Base(path))
+	if err := os.RemoveAll(to); err != nil {
+		return "", err
+	}
+	if err := os.CopyFS(to, os.DirFS(answer.Dir)); err != nil {
+		return "", err
+	}
+	return to, filepath.WalkDir(to, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if entry.IsDir() {
+			return os.Chmod(path, 0o755)
+		}
+		return os.Chmod(path, 0o644)
+	})
+}
+
+// goTest runs the tests of packages and returns how each ended: pass, fail or skip. A test with parts is left out:
+// its parts stand for it.
+func (b *bench) goTest(ctx context.Context, folder, log string, environment []string, packages ...string) (map[string]string, error) {
+	args := []string{"test", "-json", "-count=1", "-p=1", "-timeout=15m"}
+	if b.only != nil {
+		args = append(args, "-run=^("+strings.Join(b.only, "|")+")$")
+	}
+	cmd := exec.CommandContext(ctx, "go", append(args, packages...)...)
+	cmd.Dir = folder
+	cmd.Env = append(environment, "GOFLAGS=-mod=mod")
+	out, err := cmd.Output()
+	if werr := os.WriteFile(filepath.Join(b.folder, log), out, 0o644); werr != nil {
+		return nil, werr
+	}
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) || ctx.Err() != nil {
+		return nil, errors.Join(err, ctx.Err())
+	}
+	outcomes, perr := outcomes(out)
+	if perr == nil && len(outcomes) == 0 {
+		perr = fmt.Errorf("no test ran: %w: %s", err, exit.Stderr)
+	}
+	return outcomes, perr
+}
+
+// outcomes reads what go test -json says.
+func outcomes(text []byte) (map[string]string, error) {
+	out := make(map[string]string)
+	parents := make(map[string]bool)
+	lines := bufio.NewScanner(bytes.NewReader(text))
+	lines.Buffer(nil, 16<<20)
+	for lines.Scan() {
+		var e struct{ Action, Package, Test string }
+		if err := json.Unmarshal(lines.Bytes(), &e); err != nil {
+			continue // what the compiler says
+		}
+		if e.Test == "" {
+			if e.Action == "fail" {
+				out[e.Package] = e.Action // it did not compile, or ended early
+			}
+			continue
+		}
+		name := e.Package + "." + e.Test
+		switch e.Action {
+		case "pass", "fail", "skip":
+			out[name] = e.Action
+		case "run":
+			for i, c := range e.Test {
+				if c == '/' {
+					parents[e.Package+"."+e.Test[:i]] = true
+				}
+			}
+			out[name] = "unfinished"
+		}
+	}
+	for name := range parents {
+		delete(out, name)
+	}
+	return out, lines.Err()
+}
+
+// compared makes a report of outcomes of both sides. A package's own outcome is that of its tests, but where it
+// ended before them.
+func compared(direct, through map[string]string) report {
+	out := make(report)
+	for test, outcome := range direct {
+		if strings.Contains(test[strings.LastIndexByte(test, '/')+1:], ".") {
+			out[test] = result{differs: through[test] != outcome}
+		}
+	}
+	for test := range through {
+		if _, ok := direct[test]; !ok && strings.Contains(test[strings.LastIndexByte(test, '/')+1:], ".") {
+			out[test] = result{differs: true}
+		}
+	}
+	return out
+}
+
+// environment is what a client's tests run with: the machine's own, and which server to use.
+func (s *side) environment(more ...string) []string {
+	var env []string
+	for _, kv := range os.Environ() {
+		if !strings.HasPrefix(kv, "PG") {
+			env = append(env, kv)
+		}
+	}
+	return append(env, more...)
+}
+
+// root writes the authority's certificate that clients of this side verify by.
+func (s *side) root(folder string) (string, error) {
+	authority := s.server.Authority
+	if s.sidecar != nil {
+		authority = s.sidecar.authority
+	}
+	path := filepath.Join(folder, s.name+"-root.pem")
+	return path, os.WriteFile(path, authority.PEM, 0o644)
+}
+
+// superuser makes a role.
+func superuser(name string) string {
+	return fmt.Sprintf("CREATE ROLE %s LOGIN SUPERUSER PASSWORD 'secret'", name)
+}
+
+var _ = postgresserver.Superuser

@@ -1,0 +1,70 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/chaperone-dev/chaperone/test/postgresserver"
+)
+
+// Tests that send until nothing more is taken: how much that is, the sizes of buffers say. How they end counts.
+var endless = map[string]bool{"uniqviol": true}
+
+// runPipeline runs libpq_pipeline (src/test/modules/libpq_pipeline): each of its tests, its output, and libpq's
+// trace of every message of both directions.
+func runPipeline(ctx context.Context, b *bench) (report, error) {
+	folder, err := b.built(ctx, "src/test/modules/libpq_pipeline")
+	if err != nil {
+		return nil, err
+	}
+	program := filepath.Join(folder, "libpq_pipeline")
+	outputs := make(map[string]map[string]string) // by side, by test
+	refused := make(map[string]map[string]struct{})
+	err = b.both(func(s *side) error {
+		out := make(map[string]string)
+		outputs[s.name] = out
+		listed, err := s.command(ctx, program, "tests").Output()
+		if err != nil {
+			return fmt.Errorf("libpq_pipeline tests: %w", err)
+		}
+		for _, test := range strings.Fields(string(listed)) {
+			if b.only != nil && !slices.Contains(b.only, test) {
+				continue
+			}
+			trace := filepath.Join(b.folder, "pipeline-"+s.name+"-"+test)
+			ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
+			said, err := s.command(ctx, program, "-r", "700", "-t", trace, test,
+				fmt.Sprintf("host=127.0.0.1 port=%d user=%s dbname=postgres application_name=pipeline/%s", s.port, postgresserver.Superuser, test)).CombinedOutput()
+			cancel()
+			messages, rerr := os.ReadFile(trace)
+			if rerr != nil && !os.IsNotExist(rerr) {
+				return rerr
+			}
+			if endless[test] {
+				said, messages = said[bytes.LastIndexByte(bytes.TrimSpace(said), '\n')+1:], nil
+			}
+			out[test] = fmt.Sprintf("%s\n%v\n%s", said, err, messages)
+			if s.sidecar != nil {
+				refused[test] = s.refused("pipeline/" + test)
+			}
+			if err := os.WriteFile(trace, []byte(out[test]), 0o644); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	out := make(report)
+	for test, said := range outputs["direct"] {
+		out[test] = result{differs: said != outputs["sidecar"][test], refusals: refused[test]}
+	}
+	return out, nil
+}
