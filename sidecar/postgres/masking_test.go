@@ -211,6 +211,43 @@ func TestMaskedFormatsAndPortals(t *testing.T) {
 	})
 }
 
+func TestCursorsOfFunctions(t *testing.T) {
+	opens := []string{"BEGIN", "SELECT opens()"}
+	t.Run("nothing of what they return is proved clear", func(t *testing.T) {
+		conn := newSidecar(t, masked(policy.MaskRedact)).connect(t, "")
+		for _, sql := range opens {
+			rows(t, conn, sql)
+		}
+		got := fmt.Sprint(rows(t, conn, "FETCH rc"))
+		if strings.Contains(got, "Ada") || strings.Contains(got, "4111") {
+			t.Fatalf("got %s", got)
+		}
+		result := conn.ExecParams(context.Background(), "FETCH ABSOLUTE 1 FROM rc", nil, nil, nil, nil).Read()
+		if result.Err != nil || len(result.Rows) != 1 || strings.Contains(string(result.Rows[0][1]), "4111") {
+			t.Fatalf("got %q, %v", result.Rows, result.Err)
+		}
+	})
+	t.Run("a rule that names tables does not cover them", func(t *testing.T) {
+		pg := allowAll()
+		pg.DefaultAction = policy.Deny
+		pg.Rules = []policy.Rule{
+			{Name: "reads", Match: policy.Match{Commands: []string{"SELECT"}, Tables: []string{"public.*"}}, Action: policy.Allow},
+		}
+		s := newSidecar(t, pg)
+		conn := s.connect(t, "")
+		rows(t, conn, "BEGIN")
+		for _, sql := range opens[1:] {
+			if _, err := query(conn, sql); err != nil {
+				t.Fatal(sql, err)
+			}
+		}
+		_, err := query(conn, "FETCH rc")
+		wantError(t, err, "42501", "SELECT")
+		result := conn.ExecParams(context.Background(), "FETCH rc", nil, nil, nil, nil).Read()
+		wantError(t, result.Err, "42501")
+	})
+}
+
 func TestMaskingMethods(t *testing.T) {
 	t.Run("Hash keeps equal values equal", func(t *testing.T) {
 		s := newSidecar(t, masked(policy.MaskHash))

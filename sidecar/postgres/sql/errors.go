@@ -6,8 +6,10 @@ import "strconv"
 // A parse tree takes up to about fifty times its text, and the sidecar's memory is counted in tens of MiB.
 const MaxStatementBytes = 1 << 20
 
-// SyntaxError is what the server would answer with SQLSTATE 42601.
+// SyntaxError is what the server's own parser would answer.
 type SyntaxError struct {
+	// Code is the SQLSTATE, 42601 for most; Detail and Hint are empty for most.
+	Code, Detail, Hint string
 	// Message is the server's own wording: syntax error at or near "FORM".
 	Message string
 	// Position is the 1-based character (not byte) in the query string; 0 where there is none.

@@ -40,7 +40,7 @@ func grammar(query string) ([]tree, error) {
 	if err != nil {
 		var perr *parser.Error
 		if errors.As(err, &perr) {
-			return nil, &SyntaxError{Message: perr.Message, Position: perr.Cursorpos}
+			return nil, syntaxError(perr)
 		}
 		return nil, err
 	}

@@ -90,7 +90,11 @@ func (r *recogniser) touch(b *builder, t policy.Table, write bool) {
 	if write {
 		b.writes()
 	}
-	for _, n := range namesOf(t) {
+	if maintains[b.sql.Command] {
+		return
+	}
+	names := namesOf(t)
+	for _, n := range names {
 		catalogue := n.Schema == schemaCatalog || n.Schema == ""
 		if why, refused := refusedCatalogues[n.Name]; refused && catalogue {
 			b.refuse(n.Name + " may not be used: " + why)
@@ -98,11 +102,16 @@ func (r *recogniser) touch(b *builder, t policy.Table, write bool) {
 		if n.Schema == schemaToast || strings.HasPrefix(n.Schema, schemaToast+"_") {
 			b.refuse(n.Schema + "." + n.Name + " is the raw storage of another table")
 		}
-		if write && changesRows[b.sql.Command] && (n.Schema == schemaCatalog || n.Schema == schemaInformation) {
+		// A table of the user's may be called pg_something, and an unqualified name that no catalogue has is one's.
+		user := len(names) > 1 && n.Schema == schemaCatalog && !systemRelations[n.Name]
+		if write && changesRows[b.sql.Command] && !user && (n.Schema == schemaCatalog || n.Schema == schemaInformation) {
 			b.refuse(n.Schema + "." + n.Name + " is a system catalogue, which no statement may change directly")
 		}
 	}
 }
+
+// maintains are the commands that keep a table in order and show nothing of its rows.
+var maintains = words(`VACUUM ANALYZE REINDEX CLUSTER`)
 
 // changesRows are the commands that change a table's rows directly.
 var changesRows = map[string]bool{

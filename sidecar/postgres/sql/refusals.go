@@ -93,11 +93,13 @@ func (r *recogniser) call(n *pg_query.FuncCall, at place) {
 	} else {
 		at.b.addFunction(dotted(schema, name))
 	}
-	r.mention(name, at.b)
-	r.mention(schema+"."+name, at.b)
-	if schema == "" {
-		for _, s := range r.st.path() {
-			r.mention(s+"."+name, at.b)
+	if name != "ts_rewrite" || len(n.Args) != 3 { // with three arguments it computes, with two it runs the second
+		r.mention(name, at.b)
+		r.mention(schema+"."+name, at.b)
+		if schema == "" {
+			for _, s := range r.st.path() {
+				r.mention(s+"."+name, at.b)
+			}
 		}
 	}
 	if name == "set_config" {

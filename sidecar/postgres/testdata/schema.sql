@@ -17,3 +17,4 @@ CREATE FUNCTION shout(text) RETURNS void LANGUAGE plpgsql AS $$ BEGIN RAISE NOTI
 CREATE VIEW shifting AS SELECT name AS c FROM customers WHERE id = 1;
 CREATE FUNCTION constant_card() RETURNS text LANGUAGE sql IMMUTABLE AS 'SELECT card_number FROM public.customers WHERE id = 1';
 CREATE FUNCTION complain(int) RETURNS text LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'card %', public.card_of($1) USING ERRCODE = '25000'; END $$;
+CREATE FUNCTION opens() RETURNS refcursor LANGUAGE plpgsql AS $$ DECLARE r refcursor := 'rc'; BEGIN OPEN r SCROLL FOR SELECT name, 'card ' || card_number FROM public.customers WHERE id = 1; RETURN r; END $$;

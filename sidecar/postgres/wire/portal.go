@@ -215,9 +215,12 @@ func (c *Core) executable(p *portal, j *judged) (policy.Verdict, outcome) {
 		v, _ = c.compiled.destination.DecideAll(j.commandsOf(s))
 	case j.uses:
 		all := j.commands
-		for _, n := range p.named {
-			if n != nil {
+		for i, n := range p.named {
+			switch {
+			case n != nil:
 				all = append(all[:len(all):len(all)], c.commandsOf(n, p.granted)...)
+			case i < len(j.parts) && j.parts[i].byName() != nil:
+				all = append(all[:len(all):len(all)], unknownCursor(&j.parts[i]))
 			}
 		}
 		v, _ = c.compiled.destination.DecideAll(all)

@@ -42,7 +42,7 @@ func (c *Core) query(frame, body []byte) bool {
 }
 
 func syntaxError(err *sql.SyntaxError) refusal {
-	return refusal{code: codeSyntax, message: err.Message, position: err.Position, server: true}
+	return refusal{code: err.Code, message: err.Message, detail: err.Detail, hint: err.Hint, position: err.Position, server: true}
 }
 
 // oversize answers a statement that is too long to be judged; its bytes are dropped.
@@ -67,8 +67,9 @@ func (c *Core) functionCall() bool {
 	return what == refused
 }
 
-// resolve completes a verdict by what the statements' names stand for, and returns that for each part. A name that
-// stands for nothing is answered as the server would.
+// resolve completes a verdict by what the statements' names stand for, and returns that for each part: nil for a
+// cursor that the session has not declared itself. A prepared statement's name that stands for nothing is answered as
+// the server would.
 func (c *Core) resolve(j *judged, simple bool) (v policy.Verdict, named []*statement, what outcome) {
 	if !j.uses {
 		return j.verdict, nil, passes
@@ -95,8 +96,8 @@ func (c *Core) resolve(j *judged, simple bool) (v policy.Verdict, named []*state
 		default:
 			cursor := names.portal(by.Cursor.Name)
 			if cursor == nil {
-				c.missing(codeNoPortal, fmt.Sprintf("cursor %q does not exist", by.Cursor.Name), simple)
-				return v, nil, refused
+				all = append(all[:len(all):len(all)], unknownCursor(p))
+				continue
 			}
 			named[i] = cursor.statement
 			all = append(all[:len(all):len(all)], c.commandsOf(cursor.statement, cursor.granted)...)
@@ -104,6 +105,14 @@ func (c *Core) resolve(j *judged, simple bool) (v policy.Verdict, named []*state
 	}
 	v, _ = c.compiled.destination.DecideAll(all)
 	return v, named, passes
+}
+
+// unknownCursor is what a FETCH may do whose cursor the session has not declared: a function may have, over a query of
+// its own, which nobody could judge. The server knows whether there is one.
+func unknownCursor(p *part) policy.Command {
+	return policy.Command{Protocol: policy.ProtocolPostgres, Text: p.Text, SQL: &policy.SQL{
+		Command: "SELECT", Via: []string{"FETCH"}, Tables: []policy.Table{{Name: policy.Unknown}},
+	}}
 }
 
 // missing answers the use of a name that stands for nothing, as the server does.

@@ -19,7 +19,6 @@ const (
 	codeNoStatement       = "26000"
 	codeNoPortal          = "34000"
 	codeDenied            = "42501"
-	codeSyntax            = "42601"
 	codeNameTooLong       = "42622"
 	codeTooMany           = "53400"
 	codeLimit             = "54000"
