@@ -216,7 +216,7 @@ func (s *side) regress(ctx context.Context, program string, port int, database, 
 		"--dbname="+database, "--outputdir="+output, "--schedule="+path)...)
 	cmd.Dir = output
 	// How long isolationtester waits for a step before it cancels it, in seconds: what a refused cancel leaves waiting.
-	cmd.Env = append(cmd.Env, "PGISOLATIONTIMEOUT=60")
+	cmd.Env = append(cmd.Env, "PGISOLATIONTIMEOUT=30")
 	out, err := cmd.CombinedOutput()
 	if werr := os.WriteFile(filepath.Join(output, "said"), out, 0o644); werr != nil {
 		return werr
