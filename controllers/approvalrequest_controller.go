@@ -42,12 +42,11 @@ func (r *ApprovalRequestReconciler) Reconcile(ctx context.Context, req ctrl.Requ
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
 	now := r.Clock.Now()
-	// No grant outlives the request's expiry, so that it can be said to be over from then on.
-	if end := ar.Spec.ExpiresAt.Add(r.Retention); !now.Before(end) {
+	outcome := decision.Evaluate(ar, r.Key, now)
+	if !now.Before(end(ar, outcome).Add(r.Retention)) {
 		err := r.Client.Delete(ctx, ar, client.Preconditions{UID: &ar.UID, ResourceVersion: &ar.ResourceVersion})
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
-	outcome := decision.Evaluate(ar, r.Key, now)
 	wanted := requestStatus(ar, outcome, now)
 	if !equality.Semantic.DeepEqual(wanted, ar.Status) {
 		before := ar.DeepCopy()
@@ -85,14 +84,21 @@ func requestStatus(ar *v1alpha1.ApprovalRequest, outcome decision.Outcome, now t
 	return out
 }
 
+// end is when neither the request nor its grant can release anything any more.
+func end(ar *v1alpha1.ApprovalRequest, outcome decision.Outcome) time.Time {
+	if g := outcome.GrantExpiresAt; g.After(ar.Spec.ExpiresAt.Time) {
+		return g
+	}
+	return ar.Spec.ExpiresAt.Time
+}
+
 // untilChange is when time alone changes something.
 func untilChange(ar *v1alpha1.ApprovalRequest, outcome decision.Outcome, now time.Time, retention time.Duration) time.Duration {
-	next := ar.Spec.ExpiresAt.Time
-	if g := outcome.GrantExpiresAt; !g.IsZero() && g.After(now) && g.Before(next) {
-		next = g
-	}
-	if !next.After(now) {
-		next = ar.Spec.ExpiresAt.Add(retention)
+	next := end(ar, outcome).Add(retention)
+	for _, at := range []time.Time{ar.Spec.ExpiresAt.Time, outcome.GrantExpiresAt} {
+		if at.After(now) && at.Before(next) {
+			next = at
+		}
 	}
 	return next.Sub(now) + time.Second
 }

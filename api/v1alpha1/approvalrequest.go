@@ -72,7 +72,7 @@ type ApprovalRequestSpec struct {
 	//
 	// +required
 	Approval RequestedApproval `json:"approval"`
-	// justification in the agent's own words.
+	// justification in the agent's own words, which nobody has checked: escaped and truncated.
 	//
 	// +kubebuilder:validation:MaxLength=1024
 	// +optional
@@ -145,6 +145,11 @@ type RequestedApproval struct {
 	ExcludeApprovers []string `json:"excludeApprovers,omitempty"`
 	// +kubebuilder:validation:Enum=Pod;Workload
 	Scope string `json:"scope"`
+	// maxDuration is the longest that a grant may be used again for, from its approval. Default: until the request
+	// expires.
+	//
+	// +optional
+	MaxDuration *metav1.Duration `json:"maxDuration,omitempty"`
 }
 
 // DecisionVerdict is an approver's word.
@@ -164,7 +169,8 @@ type Decision struct {
 	// +kubebuilder:validation:MaxLength=1024
 	// +optional
 	Reason string `json:"reason,omitempty"`
-	// duration makes the grant usable repeatedly for that long; never beyond the request's expiry. Default: once.
+	// duration makes the grant usable repeatedly for that long; never beyond spec.approval.maxDuration, or the
+	// request's expiry where there is none. Default: once.
 	//
 	// +optional
 	Duration *metav1.Duration `json:"duration,omitempty"`

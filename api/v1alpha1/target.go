@@ -41,10 +41,16 @@ type Target struct {
 }
 
 // Access is approval for whole sessions.
+//
+// +kubebuilder:validation:XValidation:rule="!has(self.approval) || !has(self.approval.maxDuration)",message="access.maxDuration bounds what is granted for sessions",fieldPath=".approval"
 type Access struct {
+	// approval that every session waits for before a credential is leased.
+	//
 	// +optional
 	Approval *Approval `json:"approval,omitempty"`
-	// maxDuration ends a session, and the lease of its credential.
+	// maxDuration ends a session, and the lease of its credential. A grant for a duration is for any number of
+	// sessions within it, and never longer than this. Default: a session that was granted once has no end; a grant
+	// for a duration ends with its request.
 	//
 	// +optional
 	MaxDuration *metav1.Duration `json:"maxDuration,omitempty"`
@@ -75,6 +81,11 @@ type Approval struct {
 	//
 	// +optional
 	Wait *metav1.Duration `json:"wait,omitempty"`
+	// maxDuration is the longest that a grant may be used again for. An approver who gives a duration may give less,
+	// never more. Default: until the request expires. Without an approver's duration a grant is for one use.
+	//
+	// +optional
+	MaxDuration *metav1.Duration `json:"maxDuration,omitempty"`
 	// inTransaction is Refuse (a command in an open transaction is refused with the request's name, so that no
 	// lock is held while people think) or Wait.
 	//

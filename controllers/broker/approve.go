@@ -80,7 +80,7 @@ func (b *Broker) await(ctx context.Context, c *caller, a *ask, key types.Namespa
 				return false, err
 			}
 			if used {
-				return false, stream.Send(reply(controlpb.ApproveResponse_STATE_APPROVED, key.Name, outcome))
+				return false, stream.Send(b.granted(a, key.Name, outcome))
 			}
 			continue // it changed while it was being used; look again
 		}
@@ -143,38 +143,6 @@ func (b *Broker) use(ctx context.Context, c *caller, a *ask, key types.Namespace
 	}
 	b.Log.Info("released an approved command", "request", key, "pod", c.Name(), "deciders", outcome.Deciders)
 	return true, outcome, nil
-}
-
-// standing tells until when a grant of access to the target stands for the caller's pod.
-func (b *Broker) standing(ctx context.Context, c *caller, ap *v1alpha1.AgentPolicy, target *v1alpha1.Target) (time.Time, error) {
-	list, err := b.requests.of(ctx, c)
-	if err != nil {
-		return time.Time{}, err
-	}
-	now := b.Clock.Now()
-	var until time.Time
-	for i := range list {
-		ar := &list[i]
-		if ar.Spec.Rule != RuleAccess || ar.Spec.Target != target.Name || ar.Spec.Policy.UID != ap.UID || ar.Status.Uses == 0 {
-			continue
-		}
-		outcome := decision.Evaluate(ar, b.DecisionKey, now)
-		if outcome.Phase != v1alpha1.PhaseApproved && outcome.Phase != v1alpha1.PhaseUsed {
-			continue
-		}
-		end := outcome.GrantExpiresAt
-		if at := usedAt(ar); !outcome.Reusable && !at.IsZero() && target.Access.MaxDuration != nil {
-			end = at.Add(target.Access.MaxDuration.Duration)
-		}
-		if end.After(until) {
-			until = end
-		}
-	}
-	if !until.After(now) {
-		return time.Time{}, status.Errorf(codes.PermissionDenied,
-			"sessions to target %s need an approval (access.approval of policy %s/%s), and no grant stands for this pod", target.Name, ap.Namespace, ap.Name)
-	}
-	return until, nil
 }
 
 func reply(state controlpb.ApproveResponse_State, request string, outcome decision.Outcome) *controlpb.ApproveResponse {

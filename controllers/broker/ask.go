@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -20,9 +21,6 @@ import (
 	"github.com/chaperone-dev/chaperone/sidecar/control/controlpb"
 	"github.com/chaperone-dev/chaperone/sidecar/policy"
 )
-
-// RuleAccess is the name by which the access section of a target asks for approval.
-const RuleAccess = "access"
 
 const (
 	// maxText leaves room under the 8192 characters of ApprovalRequest.spec.command.text.
@@ -44,7 +42,8 @@ type ask struct {
 	protocol policy.Protocol
 	approval *policy.Approval
 	command  v1alpha1.RequestedCommand
-	words    string // the agent's own
+	most     *metav1.Duration // that a grant may be used again for
+	words    string           // the agent's own
 	pod      v1alpha1.RequestingPod
 	// key is equal for identical asks: of the same pod (or workload), for the same rule as it now stands, of the
 	// same bytes.
@@ -77,6 +76,7 @@ func (b *Broker) ask(ctx context.Context, c *caller, req *controlpb.ApproveReque
 	a := &ask{
 		policy: ap, target: target.Name, rule: req.GetRule(), protocol: protocol, approval: approval,
 		command: v1alpha1.RequestedCommand{Text: naming.Escape(req.GetText(), maxText), Length: req.GetLength(), SHA256: req.GetDigest()},
+		most:    longest(target, req.GetRule()),
 		words:   naming.Escape(req.GetJustification(), maxJustification),
 		pod: v1alpha1.RequestingPod{
 			Name: c.Pod, UID: c.UID, ServiceAccount: c.ServiceAccount,
@@ -111,7 +111,7 @@ func demanded(doc *policy.Policy, target, rule string) (policy.Protocol, *policy
 			protocol, rules = policy.ProtocolKubernetes, t.Kubernetes.Rules
 			builtin[policy.RuleDefault] = t.Kubernetes.DefaultAction
 		}
-		if rule == RuleAccess && t.Access != nil && t.Access.Approval != nil {
+		if rule == policy.RuleAccess && t.Access != nil && t.Access.Approval != nil {
 			return protocol, t.Access.Approval
 		}
 		for j := range rules {
@@ -127,6 +127,35 @@ func demanded(doc *policy.Policy, target, rule string) (policy.Protocol, *policy
 	return "", nil
 }
 
+// longest is how long the policy lets a grant be used again; nil for until the request expires.
+func longest(t *v1alpha1.Target, rule string) *metav1.Duration {
+	if rule == policy.RuleAccess && t.Access != nil {
+		return t.Access.MaxDuration
+	}
+	approval := func(name string, a *v1alpha1.Approval) *metav1.Duration {
+		if name != rule || a == nil {
+			return nil
+		}
+		return a.MaxDuration
+	}
+	var out *metav1.Duration
+	switch {
+	case t.Postgres != nil:
+		for i := range t.Postgres.Rules {
+			out = cmp.Or(out, approval(t.Postgres.Rules[i].Name, t.Postgres.Rules[i].Approval))
+		}
+	case t.SSH != nil:
+		for i := range t.SSH.Rules {
+			out = cmp.Or(out, approval(t.SSH.Rules[i].Name, t.SSH.Rules[i].Approval))
+		}
+	case t.Kubernetes != nil:
+		for i := range t.Kubernetes.Rules {
+			out = cmp.Or(out, approval(t.Kubernetes.Rules[i].Name, t.Kubernetes.Rules[i].Approval))
+		}
+	}
+	return out
+}
+
 func (a *ask) identity(pod *corev1.Pod) (string, error) {
 	who := map[string]any{"pod": a.pod.UID}
 	// Without the digests of what runs, two pods of a workload cannot be said to be the same.
@@ -136,7 +165,7 @@ func (a *ask) identity(pod *corev1.Pod) (string, error) {
 	text, err := json.Marshal(map[string]any{
 		"who": who, "policy": a.policy.UID, "target": a.target, "rule": a.rule, "digest": a.command.SHA256,
 		"required": a.approval.Required, "groups": a.approval.Groups, "excluded": a.policy.Spec.ExcludeApprovers,
-		"scope": a.approval.Scope,
+		"scope": a.approval.Scope, "maxDuration": a.most,
 	})
 	if err != nil {
 		return "", fmt.Errorf("encoding an approval request's identity: %w", err)
@@ -167,7 +196,7 @@ func (a *ask) request(number int, now time.Time) *v1alpha1.ApprovalRequest {
 			Command:  a.command,
 			Approval: v1alpha1.RequestedApproval{
 				Required: a.approval.Required, Groups: a.approval.Groups,
-				ExcludeApprovers: a.policy.Spec.ExcludeApprovers, Scope: a.approval.Scope,
+				ExcludeApprovers: a.policy.Spec.ExcludeApprovers, Scope: a.approval.Scope, MaxDuration: a.most,
 			},
 			Justification: a.words,
 			// Whole seconds are what the API keeps; the MAC of a decision is made over this time.

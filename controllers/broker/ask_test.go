@@ -41,8 +41,8 @@ func TestDemandedFindsOnlyWhatThePolicyAsksFor(t *testing.T) {
 		"what is not understood":              {"asks", policy.RuleUnrecognised, 1, policy.ProtocolPostgres},
 		"the use of a protected column":       {"asks", policy.RuleInference, 1, policy.ProtocolPostgres},
 		"what is refused whatever rules say":  {"asks", policy.RuleBuiltin, 0, policy.ProtocolPostgres},
-		"access to the whole target":          {"asks", RuleAccess, 3, policy.ProtocolPostgres},
-		"access to a target that is open":     {"plain", RuleAccess, 0, policy.ProtocolPostgres},
+		"access to the whole target":          {"asks", policy.RuleAccess, 3, policy.ProtocolPostgres},
+		"access to a target that is open":     {"plain", policy.RuleAccess, 0, policy.ProtocolPostgres},
 		"another protocol's rule":             {"remote", "sudo", 2, policy.ProtocolSSH},
 		"inference where there are no tables": {"remote", policy.RuleInference, 0, policy.ProtocolSSH},
 	} {

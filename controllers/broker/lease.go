@@ -47,7 +47,7 @@ func (b *Broker) Lease(ctx context.Context, req *controlpb.LeaseRequest) (*contr
 		return nil, status.Errorf(codes.FailedPrecondition, "target %s of policy %s has no credential to lease", target.Name, req.GetPolicy())
 	}
 	notAfter := b.Clock.Now().Add(b.LeaseDuration)
-	if target.Access != nil && target.Access.Approval != nil {
+	if guardsSessions(ap, target) {
 		until, err := b.standing(ctx, c, ap, target)
 		if err != nil {
 			return nil, err

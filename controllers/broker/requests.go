@@ -121,18 +121,6 @@ func (r *requests) room(ctx context.Context, c *caller, now time.Time) error {
 	return nil
 }
 
-// of returns the requests of the caller's pod.
-func (r *requests) of(ctx context.Context, c *caller) ([]v1alpha1.ApprovalRequest, error) {
-	list := &v1alpha1.ApprovalRequestList{}
-	if err := r.client.List(ctx, list, client.InNamespace(c.Namespace), client.MatchingLabels{LabelPodUID: string(c.UID)}); err != nil {
-		return nil, unavailable("listing this pod's requests", err)
-	}
-	for i := range list.Items {
-		list.Items[i] = *r.newest(&list.Items[i])
-	}
-	return list.Items, nil
-}
-
 // get returns a request from the cache, or as it was read live where the cache is behind.
 func (r *requests) get(ctx context.Context, key types.NamespacedName) (*v1alpha1.ApprovalRequest, error) {
 	ar := &v1alpha1.ApprovalRequest{}

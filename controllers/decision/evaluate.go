@@ -5,6 +5,8 @@ import (
 	"strings"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	"github.com/chaperone-dev/chaperone/api/v1alpha1"
 )
 
@@ -30,7 +32,8 @@ type Outcome struct {
 // any number of approvals, before and after the quorum: a denial of what was approved withdraws the grant.
 //
 // The grant lasts until the request's expiry and is for one use, unless every approver gave a duration: then it
-// may be used until the shortest of these, counted from that approval, is over, and never past the expiry.
+// may be used until the shortest of these, counted from that approval, is over. No duration is longer than
+// spec.approval.maxDuration; without one, none goes past the expiry.
 func Evaluate(request *v1alpha1.ApprovalRequest, key []byte, now time.Time) Outcome {
 	counted := count(request, key)
 	if counted.denial != nil {
@@ -56,7 +59,7 @@ func Evaluate(request *v1alpha1.ApprovalRequest, key []byte, now time.Time) Outc
 		}
 		return out
 	}
-	out.GrantExpiresAt, out.Reusable = grant(counted.approvals, expires)
+	out.GrantExpiresAt, out.Reusable = grant(counted.approvals, request.Spec.Approval.MaxDuration, expires)
 	by := "approved by " + strings.Join(out.Deciders, ", ")
 	switch {
 	case request.Status.Uses > 0 && !out.Reusable:
@@ -112,18 +115,26 @@ func count(request *v1alpha1.ApprovalRequest, key []byte) tally {
 	return t
 }
 
-func grant(approvals []v1alpha1.StampedDecision, expires time.Time) (until time.Time, reusable bool) {
-	until, reusable = expires, true
+func grant(approvals []v1alpha1.StampedDecision, most *metav1.Duration, expires time.Time) (until time.Time, reusable bool) {
+	var end time.Time
+	reusable = true
 	for _, entry := range approvals {
 		if entry.Duration == nil {
 			reusable = false
 			continue
 		}
-		if end := entry.Time.Add(entry.Duration.Duration); end.Before(until) {
-			until = end
+		given := entry.Duration.Duration
+		if most != nil {
+			given = min(given, most.Duration)
+		}
+		if e := entry.Time.Add(given); end.IsZero() || e.Before(end) {
+			end = e
 		}
 	}
-	return until, reusable
+	if end.IsZero() || end.After(expires) && (most == nil || !reusable) {
+		end = expires
+	}
+	return end, reusable
 }
 
 func because(reason string) string {

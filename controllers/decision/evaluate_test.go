@@ -58,6 +58,7 @@ func during(e entry, d time.Duration) entry { e.duration = d; return e }
 func TestEvaluate(t *testing.T) {
 	cases := map[string]struct {
 		required int32
+		most     time.Duration
 		entries  []entry
 		change   func(*v1alpha1.ApprovalRequest)
 		at       time.Duration
@@ -114,6 +115,21 @@ func TestEvaluate(t *testing.T) {
 		"a duration is never longer than the request stands": {
 			required: 1, entries: []entry{during(approve("alice"), 24*time.Hour)},
 			phase: v1alpha1.PhaseApproved, count: 1, grant: 15 * time.Minute, reusable: true,
+		},
+		"the policy's longest duration goes past the expiry": {
+			required: 1, entries: []entry{during(approve("alice"), 30*time.Minute)}, at: 20 * time.Minute,
+			most:  time.Hour,
+			phase: v1alpha1.PhaseApproved, count: 1, grant: 31 * time.Minute, reusable: true,
+		},
+		"no approver extends the policy's longest duration": {
+			required: 1, entries: []entry{during(approve("alice"), 30*time.Hour)},
+			most:  time.Hour,
+			phase: v1alpha1.PhaseApproved, count: 1, grant: 61 * time.Minute, reusable: true,
+		},
+		"a grant for one use expires with the request, whatever the longest duration": {
+			required: 1, entries: []entry{approve("alice")}, at: 15 * time.Minute,
+			most:  time.Hour,
+			phase: v1alpha1.PhaseExpired, count: 1, grant: 15 * time.Minute,
 		},
 		"the shortest of several durations counts": {
 			required: 2, entries: []entry{during(approve("alice"), 10*time.Minute), during(approve("bob"), 3*time.Minute)},
@@ -187,6 +203,9 @@ func TestEvaluate(t *testing.T) {
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			r := request(c.required)
+			if c.most > 0 {
+				r.Spec.Approval.MaxDuration = &metav1.Duration{Duration: c.most}
+			}
 			for _, e := range c.entries {
 				decide(r, e)
 			}

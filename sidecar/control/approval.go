@@ -93,10 +93,11 @@ func (w *waiting) once(ctx context.Context) (*session.Grant, error) {
 				return nil, fmt.Errorf("approval request %s: %w", w.filed(), session.ErrPending)
 			}
 		case controlpb.ApproveResponse_STATE_APPROVED:
-			return &session.Grant{
-				Request: answer.GetRequest(), Deciders: answer.GetDeciders(),
-				NotAfter: time.UnixMilli(answer.GetNotAfterUnixMs()),
-			}, nil
+			grant := &session.Grant{Request: answer.GetRequest(), Deciders: answer.GetDeciders()}
+			if end := answer.GetNotAfterUnixMs(); end != 0 {
+				grant.NotAfter = time.UnixMilli(end)
+			}
+			return grant, nil
 		case controlpb.ApproveResponse_STATE_DENIED:
 			return nil, fmt.Errorf("approval request %s: %w: %s", w.filed(), session.ErrDenied, answer.GetMessage())
 		case controlpb.ApproveResponse_STATE_EXPIRED:

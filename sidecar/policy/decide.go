@@ -9,6 +9,7 @@ const (
 	RuleMasking      = "masking"      // would carry a protected value where it cannot be masked
 	RuleInference    = "inference"    // uses a protected column outside plain output
 	RuleConflict     = "conflict"     // the policies contradict each other on the destination
+	RuleAccess       = "access"       // the session itself waits for people (target.access)
 )
 
 // rank orders actions by strictness.

@@ -17,7 +17,7 @@ const (
 
 // builtinRules are names that the verdicts use themselves; a rule of that name would make a refusal ambiguous.
 var builtinRules = map[string]bool{
-	RuleDefault: true, RuleUnrecognised: true, RuleBuiltin: true, RuleEgress: true, RuleMasking: true, RuleInference: true, RuleConflict: true,
+	RuleDefault: true, RuleUnrecognised: true, RuleBuiltin: true, RuleEgress: true, RuleMasking: true, RuleInference: true, RuleConflict: true, RuleAccess: true,
 }
 
 func compileTarget(p *compiledPolicy, doc *Target) (*compiledTarget, error) {

@@ -94,6 +94,23 @@ func TestApprovals(t *testing.T) {
 			t.Fatalf("recorded %+v", events)
 		}
 	})
+	t.Run("the agent says why, in a comment or by its name", func(t *testing.T) {
+		pg := unfiltered(0, "Refuse")
+		pg.Masking = []policy.Masking{{Detectors: []string{"Email"}, Method: policy.MaskRedact}}
+		s := newSidecar(t, pg)
+		conn := s.connect(t, "application_name='nightly cleanup'")
+		for i, c := range []struct{ sql, want string }{
+			{update, "nightly cleanup"},
+			{"/* ticket 4711 */ " + update, "ticket 4711"},
+			{"-- asked for by jane.doe@example.com\n" + update, "asked for by "},
+			{"SET application_name = 'another'; " + update, "nightly cleanup"},
+		} {
+			_, _ = query(conn, c.sql)
+			if got := s.desk.next(t, i+1).Justification; !strings.HasPrefix(got, c.want) || strings.Contains(got, "jane.doe") {
+				t.Fatalf("%s: got %q, want %q", c.sql, got, c.want)
+			}
+		}
+	})
 	ends := map[string]struct {
 		state, reason, code, words string
 	}{
@@ -338,6 +355,57 @@ func TestApprovals(t *testing.T) {
 		time.Sleep(1200 * time.Millisecond)
 		_, err := query(conn, "SELECT 1")
 		wantError(t, err, "57P01", "access was granted")
+	})
+	t.Run("a session ends with the grant, in the middle of a statement too", func(t *testing.T) {
+		s := newSidecar(t, allowAll(), func(p *policy.Policy) {
+			p.Targets[0].Access = &policy.Access{Approval: &policy.Approval{Required: 1, WaitSeconds: 60}, MaxDurationSeconds: 600}
+		})
+		got := make(chan error, 1)
+		var conn *pgconn.PgConn
+		go func() {
+			var err error
+			conn, err = s.tryConnect("application_name='nightly report, ticket 4711'", nil)
+			got <- err
+		}()
+		if ask := s.desk.next(t, 1); ask.Justification != "nightly report, ticket 4711" {
+			t.Fatalf("asked %+v", ask)
+		}
+		s.desk.mu.Lock()
+		s.desk.requests[0].until = time.Now().Add(3 * time.Second)
+		s.desk.mu.Unlock()
+		s.desk.decide(1, "Approved", "")
+		if err := <-got; err != nil {
+			t.Fatal(err)
+		}
+		_, err := query(conn, "SELECT pg_sleep(61)")
+		wantError(t, err, "57P01", "access was granted", "apr-1", "connect again")
+		for range 300 {
+			if got := direct(t, "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep(61)%' AND state = 'active'"); got[0][0] == "0" {
+				return
+			}
+			time.Sleep(100 * time.Millisecond)
+		}
+		t.Fatal("the statement still runs at the server")
+	})
+	t.Run("a session that was denied reads why, and leases nothing", func(t *testing.T) {
+		s := newSidecar(t, allowAll(), func(p *policy.Policy) {
+			p.Targets[0].Access = &policy.Access{Approval: &policy.Approval{Required: 1, WaitSeconds: 60}}
+		})
+		s.set(func() { s.leaseErr = errors.New("nothing may be leased here") })
+		got := make(chan error, 1)
+		go func() { _, err := s.tryConnect("", nil); got <- err }()
+		s.desk.next(t, 1)
+		s.desk.decide(1, "Denied", "not this week")
+		wantError(t, <-got, "42501", "apr-1", "not this week", "Connect again")
+	})
+	t.Run("a session that is not waited for is refused with the request's name", func(t *testing.T) {
+		s := newSidecar(t, allowAll(), func(p *policy.Policy) {
+			p.Targets[0].Access = &policy.Access{Approval: &policy.Approval{Required: 1}}
+		})
+		_, err := s.tryConnect("", nil)
+		wantError(t, err, "42501", "apr-1", "once the request is approved")
+		s.desk.decide(1, "Approved", "")
+		rows(t, s.connect(t, ""), "SELECT 1")
 	})
 	t.Run("who hangs up while a session is asked for is not waited for", func(t *testing.T) {
 		s := newSidecar(t, allowAll(), func(p *policy.Policy) {

@@ -2,8 +2,6 @@ package postgres
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"net"
@@ -13,7 +11,6 @@ import (
 
 	"github.com/chaperone-dev/chaperone/sidecar/policy"
 	"github.com/chaperone-dev/chaperone/sidecar/postgres/wire"
-	"github.com/chaperone-dev/chaperone/sidecar/record"
 	"github.com/chaperone-dev/chaperone/sidecar/session"
 )
 
@@ -90,46 +87,42 @@ func watch(agent net.Conn, stop func()) (end func() (ahead []byte, hungUp bool))
 	}
 }
 
-// errAccessOver ends a session whose access was granted for a time.
-var errAccessOver = errors.New("the time that access was granted for is over")
-
-// prepare does what comes before a session: access that people have to grant, and the upstream connection.
-func (p *Protocol) prepare(ctx context.Context, s *session.Session, agent net.Conn, start *wire.Startup, rules *wire.Rules) (*upstream, error) {
+// access asks people for the session itself, where a policy wants that, and bounds it. greeted tells whether the agent
+// has its AuthenticationOk already.
+func (p *Protocol) access(ctx context.Context, s *session.Session, agent net.Conn, start *wire.Startup, rules *wire.Rules) (admitted context.Context, end context.CancelFunc, greeted bool, err error) {
 	d := rules.Destination()
-	t, err := newTarget(d, s.Host)
+	text, _ := rules.Clean(fmt.Sprintf("connect to database %q as user %q of target %s", database(start), start.Get("user"), d.Name()), maxPurpose)
+	purpose := session.Purpose{Text: text, Justification: rules.Justify("", start.Get("application_name"))}
+	if !d.AccessAsks() {
+		admitted, end, err = s.Admit(ctx, purpose, nil)
+		return admitted, end, false, err
+	}
+	if err := greetEarly(agent, start); err != nil {
+		return nil, nil, false, err
+	}
+	ctx, stop := context.WithCancel(ctx)
+	gone := watch(agent, stop)
+	admitted, end, err = s.Admit(ctx, purpose, func(ask session.Ask, request string) {
+		if _, err := agent.Write(wire.ApprovalNotice(ask.Verdict, request)); err != nil {
+			stop()
+		}
+	})
+	// What a client says before it is told that it may is lost with it: no client does.
+	if early, hungUp := gone(); hungUp || len(early) > 0 {
+		stop()
+		return nil, nil, true, errors.Join(err, errAgentGone)
+	}
 	if err != nil {
-		return nil, err
+		stop()
+		return nil, nil, true, &Refusal{Code: "42501", Message: err.Error(), Detail: "target " + d.Name() + ", rule " + policy.RuleAccess, cause: err,
+			Hint: "Connect again to ask again, or once the request is approved."}
 	}
-	greeted := false
-	var until time.Duration
-	for _, ref := range d.Targets() {
-		access := ref.Target.Access
-		if access == nil {
-			continue
-		}
-		if access.MaxDurationSeconds > 0 && (until == 0 || time.Duration(access.MaxDurationSeconds)*time.Second < until) {
-			until = time.Duration(access.MaxDurationSeconds) * time.Second
-		}
-		if access.Approval == nil {
-			continue
-		}
-		if !greeted {
-			if err := greetEarly(agent, start); err != nil {
-				return nil, err
-			}
-			greeted = true
-		}
-		if err := p.access(ctx, s, agent, start, ref, access.Approval); err != nil {
-			return nil, err
-		}
-	}
-	up, err := p.connect(ctx, s, t, rules, start)
-	if err != nil {
-		return nil, err
-	}
-	up.greeted, up.until = greeted, until
-	return up, nil
+	finish := end
+	return admitted, func() { finish(); stop() }, true, nil
 }
+
+// maxPurpose bounds what is shown to people about a session: two names of 63 bytes and a target's, with room.
+const maxPurpose = 512
 
 // greetEarly lets the agent know that it is being served: a notice may not come before AuthenticationOk.
 func greetEarly(agent net.Conn, start *wire.Startup) error {
@@ -142,47 +135,4 @@ func greetEarly(agent net.Conn, start *wire.Startup) error {
 		return fmt.Errorf("answering the agent's start-up: %w", err)
 	}
 	return agent.SetDeadline(time.Time{})
-}
-
-// ruleAccess is the rule's name in a session's own approval.
-const ruleAccess = "access"
-
-// access asks people for the session itself.
-func (p *Protocol) access(ctx context.Context, s *session.Session, agent net.Conn, start *wire.Startup, ref policy.Ref, approval *policy.Approval) error {
-	text := fmt.Sprintf("connect to database %q of target %s", database(start), ref.Target.Name)
-	digest := sha256.Sum256([]byte(text + "\x00" + ref.Policy))
-	ask := session.Ask{
-		Verdict: policy.Verdict{Action: policy.RequireApproval, Policy: ref.Policy, Rule: ruleAccess, Approval: approval,
-			Message: "access to target " + ref.Target.Name + " is granted by people, for each session"},
-		Target: ref.Target.Name, Protocol: policy.ProtocolPostgres,
-		Text: text, Length: len(text), Digest: hex.EncodeToString(digest[:]),
-	}
-	name := ""
-	ctx, stop := context.WithCancel(ctx)
-	defer stop()
-	gone := watch(agent, stop)
-	grant, err := s.Approvals.Await(ctx, ask, func(request string) {
-		name = request
-		r := wire.ApprovalNotice(ask.Verdict, request)
-		_, _ = agent.Write(r)
-		_ = s.Recorder.Record(record.Event{Kind: record.KindApproval, Text: text, Digest: ask.Digest, Request: request, Decision: "Pending",
-			Policy: ref.Policy, Rule: ruleAccess})
-	})
-	// What a client says before it is told that it may is lost with it: no client does.
-	if early, hungUp := gone(); hungUp || len(early) > 0 {
-		err = errors.Join(err, errAgentGone)
-	}
-	e := record.Event{Kind: record.KindApproval, Text: text, Digest: ask.Digest, Request: name, Decision: wire.Decision(err),
-		Policy: ref.Policy, Rule: ruleAccess}
-	if err != nil {
-		e.Message = err.Error()
-		_ = s.Recorder.Record(e)
-		return &Refusal{Code: "42501", Message: err.Error(), Detail: "policy " + ref.Policy + ", target " + ref.Target.Name, cause: err,
-			Hint: "Connect again to ask again, or once the request is approved."}
-	}
-	e.Request, e.Deciders = grant.Request, grant.Deciders
-	if err := s.Recorder.Record(e); err != nil {
-		return fmt.Errorf("recording the grant: %w", err)
-	}
-	return nil
 }

@@ -131,11 +131,6 @@ func (p *Protocol) current(s *session.Session) func() *wire.Rules {
 // run runs the session until either side ends it. It returns nil when that was by its own wish.
 func (d *driver) run(ctx context.Context) error {
 	defer d.forget()
-	if d.up.until > 0 {
-		var end context.CancelFunc
-		ctx, end = context.WithTimeoutCause(ctx, d.up.until, errAccessOver)
-		defer end()
-	}
 	unhook := context.AfterFunc(ctx, func() { d.interrupt(context.Cause(ctx)) })
 	defer unhook()
 	done := make(chan struct{})
@@ -180,7 +175,7 @@ func (d *driver) interrupt(cause error) {
 		return
 	}
 	message := "the sidecar is stopping"
-	if errors.Is(cause, errAccessOver) {
+	if errors.Is(cause, session.ErrAccessOver) {
 		message = cause.Error()
 	}
 	d.core.Fatal("57P01", message)
@@ -189,6 +184,13 @@ func (d *driver) interrupt(cause error) {
 	d.agent.SetWriteDeadline(time.Now().Add(farewell))
 	_ = d.flushAgent() // an agent that is gone needs no farewell
 	d.agent.Close()
+	if errors.Is(cause, session.ErrAccessOver) {
+		// A server notices that its client is gone only when it has something to say; what was granted for a time may
+		// not run on until then.
+		if err := d.up.cancel(context.Background()); err != nil {
+			d.session.Log.Info("a statement could not be cancelled at the end of its session", "error", err.Error())
+		}
+	}
 	d.server.Close()
 }
 

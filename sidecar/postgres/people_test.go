@@ -84,6 +84,7 @@ type request struct {
 	ask      session.Ask
 	state    string // Pending, Approved, Denied, Expired, Used
 	reason   string
+	until    time.Time // of the grant
 	waiting  int
 	withdrew int // callers that gave up
 }
@@ -128,7 +129,7 @@ func (d *desk) Await(ctx context.Context, ask session.Ask, notify func(string)) 
 		d.mu.Unlock()
 		switch state {
 		case "Approved":
-			return &session.Grant{Request: r.name, Deciders: []string{"alice"}}, nil
+			return &session.Grant{Request: r.name, Deciders: []string{"alice"}, NotAfter: r.until}, nil
 		case "Denied":
 			return nil, fmt.Errorf("request %s: %w by alice: %s", r.name, session.ErrDenied, reason)
 		case "Expired":

@@ -111,8 +111,14 @@ func (p *Protocol) session(ctx context.Context, s *session.Session, agent net.Co
 	}
 	var up *upstream
 	if err == nil {
-		if up, err = p.prepare(ctx, s, agent, start, rules); err == nil {
-			event.User = up.user
+		var end context.CancelFunc
+		var greeted bool
+		if ctx, end, greeted, err = p.access(ctx, s, agent, start, rules); err == nil {
+			defer end()
+			up, err = p.prepare(ctx, s, start, rules)
+		}
+		if err == nil {
+			event.User, up.greeted = up.user, greeted
 		}
 	}
 	if rerr := s.Recorder.Record(event); rerr != nil && err == nil {

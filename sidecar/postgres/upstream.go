@@ -28,8 +28,16 @@ type upstream struct {
 	shared     *catalogue.Shared
 	pid        uint32 // the server's process, 0 where it has not said
 	cancel     func(context.Context) error
-	greeted    bool          // the agent has its AuthenticationOk already
-	until      time.Duration // how long the session may last; 0: without end
+	greeted    bool // the agent has its AuthenticationOk already
+}
+
+// prepare makes the upstream connection.
+func (p *Protocol) prepare(ctx context.Context, s *session.Session, start *wire.Startup, rules *wire.Rules) (*upstream, error) {
+	t, err := newTarget(rules.Destination(), s.Host)
+	if err != nil {
+		return nil, err
+	}
+	return p.connect(ctx, s, t, rules, start)
 }
 
 // connect connects to the target in the agent's place.

@@ -85,6 +85,8 @@ type Grant struct {
 	// Request is the ApprovalRequest's name; Deciders the people who approved.
 	Request  string
 	Deciders []string
+	// NotAfter is when the grant ends; for a session (policy.RuleAccess), when the session has to. Zero: the session
+	// was granted without an end.
 	NotAfter time.Time
 }
 

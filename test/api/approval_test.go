@@ -145,6 +145,21 @@ var _ = Describe("deciding an approval request", Ordered, ContinueOnFailure, fun
 		Expect(outcome.GrantExpiresAt).To(BeTemporally("<", kept.Spec.ExpiresAt.Time))
 	})
 
+	It("lets an approver shorten what the policy grants, and never extend it", func(ctx SpecContext) {
+		request := file(ctx, namespace, func(r *v1alpha1.ApprovalRequest) {
+			r.Spec.Approval.MaxDuration = &metav1.Duration{Duration: time.Hour}
+		})
+		grant := func(d string) error {
+			return patch(ctx, alice, request, map[string]any{"decision": map[string]any{"verdict": "Approve", "duration": d}})
+		}
+		Expect(patch(ctx, admin, request, map[string]any{"approval": map[string]any{"maxDuration": "24h"}})).To(MatchError(ContainSubstring("cannot be changed")))
+		Expect(grant("61m")).To(MatchError(ContainSubstring("spec.decision.duration is 1h1m0s, and the policy grants 1h0m0s at most")))
+		Expect(grant("30m")).To(Succeed())
+		outcome, kept := stands(ctx, request)
+		Expect(outcome.GrantExpiresAt).To(BeTemporally("~", time.Now().Add(30*time.Minute), 10*time.Second))
+		Expect(outcome.GrantExpiresAt).To(BeTemporally(">", kept.Spec.ExpiresAt.Time))
+	})
+
 	It("takes server-side apply of the one field, once", func(ctx SpecContext) {
 		request := file(ctx, namespace)
 		apply := func() error {

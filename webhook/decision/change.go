@@ -96,6 +96,9 @@ func (a *Authority) entry(request, old *v1alpha1.ApprovalRequest, entry v1alpha1
 	if d := entry.Duration; d != nil && entry.Verdict == v1alpha1.VerdictDeny {
 		return "spec.decision.duration belongs to verdict Approve"
 	}
+	if d, most := entry.Duration, old.Spec.Approval.MaxDuration; d != nil && most != nil && d.Duration > most.Duration {
+		return fmt.Sprintf("spec.decision.duration is %s, and the policy grants %s at most (spec.approval.maxDuration)", d.Duration, most.Duration)
+	}
 	if decisions.Decided(old, a.Key(), user.Username) {
 		return fmt.Sprintf("user %s has decided already; a grant is withdrawn by deleting the request, or by another approver's denial", user.Username)
 	}

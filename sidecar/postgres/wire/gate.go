@@ -144,11 +144,13 @@ func (c *Core) ask(s subject, p *pending) (outcome, uint64, *session.Grant) {
 	p.inside = inside || c.tx != txIdle
 	p.ask = session.Ask{
 		Verdict:  s.verdict,
-		Target:   c.compiled.destination.Name(),
+		Target:   c.compiled.destination.TargetOf(s.verdict.Policy),
 		Protocol: policy.ProtocolPostgres,
 		Text:     c.compiled.asked(s.text, s.values, c.cfg.Database, path),
 		Length:   len(s.text),
 		Digest:   s.digest,
+
+		Justification: c.compiled.Justify(s.text, c.cfg.Parameters["application_name"]),
 	}
 	if a := s.verdict.Approval; p.inside && a != nil && a.InTransaction != "Wait" {
 		now := *a
@@ -198,7 +200,7 @@ func (c *Core) conclude(s subject, p *pending) (outcome, uint64, *session.Grant)
 			r := undecided(p.ask.Verdict, err, p.inside)
 			p.refusal = &r
 		}
-		if rerr := c.recordApproval(p, Decision(err), p.grant, errorText(err)); rerr != nil && p.refusal == nil {
+		if rerr := c.recordApproval(p, session.Decision(err), p.grant, errorText(err)); rerr != nil && p.refusal == nil {
 			r := unrecorded(rerr)
 			p.refusal = &r
 		}
@@ -208,21 +210,6 @@ func (c *Core) conclude(s subject, p *pending) (outcome, uint64, *session.Grant)
 		return c.reject(s, unrecorded(p.flushErr))
 	}
 	return c.release(p.grant)
-}
-
-// Decision names how an approval ended, as a recording says it.
-func Decision(err error) string {
-	switch {
-	case err == nil:
-		return "Approved"
-	case errors.Is(err, session.ErrDenied):
-		return "Denied"
-	case errors.Is(err, session.ErrExpired):
-		return "Expired"
-	case errors.Is(err, session.ErrUnavailable):
-		return "Unavailable"
-	}
-	return "Pending" // people may still decide, though nobody waits any more
 }
 
 func errorText(err error) string {
