@@ -45,7 +45,7 @@ type KubernetesRule struct {
 
 // KubernetesMatch matches an API request, or the command of exec and attach.
 type KubernetesMatch struct {
-	// verbs as RBAC names them.
+	// verbs as RBAC names them; exec, attach and portforward are create.
 	//
 	// +kubebuilder:validation:MaxItems=32
 	// +kubebuilder:validation:items:MaxLength=64
@@ -57,7 +57,8 @@ type KubernetesMatch struct {
 	// +listType=set
 	// +optional
 	APIGroups []string `json:"apiGroups,omitempty"`
-	// resources as RBAC names them: pods, pods/exec, *.
+	// resources as RBAC names them: pods, pods/exec, *. An Allow rule lets exec, attach and portforward through only if
+	// it names the subresource (pods/exec, pods/*), and proxy and serviceaccounts/token only if it spells it out.
 	//
 	// +kubebuilder:validation:MaxItems=128
 	// +kubebuilder:validation:items:MaxLength=253
@@ -104,4 +105,19 @@ type KubernetesMatch struct {
 	//
 	// +optional
 	Unresolved *bool `json:"unresolved,omitempty"`
+	// tty of exec and attach: whether a terminal was asked for.
+	//
+	// +optional
+	TTY *bool `json:"tty,omitempty"`
+	// interactive sessions, whose commands nobody sees beforehand: attach with standard input, and exec of a shell that
+	// reads its commands there. An Allow rule is for them only if it says true.
+	//
+	// +optional
+	Interactive *bool `json:"interactive,omitempty"`
+	// ports of port-forward.
+	//
+	// +kubebuilder:validation:MaxItems=64
+	// +listType=set
+	// +optional
+	Ports []Port `json:"ports,omitempty"`
 }

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/chaperone-dev/chaperone/sidecar/control"
+	"github.com/chaperone-dev/chaperone/sidecar/kube"
 	"github.com/chaperone-dev/chaperone/sidecar/layout"
 	"github.com/chaperone-dev/chaperone/sidecar/policy"
 	"github.com/chaperone-dev/chaperone/sidecar/policy/when"
@@ -90,7 +91,10 @@ func run(ctx context.Context, log logr.Logger) error {
 	names := dns.NewNames(time.Now)
 	p := &proxy.Proxy{
 		Rules: policies.Current, Search: settings, Names: names, Resolver: nameservers,
-		Protocols:   map[policy.Protocol]session.Protocol{policy.ProtocolPostgres: postgres.New(postgres.Options{HashKey: hashKey})},
+		Protocols: map[policy.Protocol]session.Protocol{
+			policy.ProtocolPostgres:   postgres.New(postgres.Options{HashKey: hashKey}),
+			policy.ProtocolKubernetes: kube.New(kube.Options{}),
+		},
 		Own:         pod.addresses,
 		Leaf:        published.leaves.For,
 		Credentials: broker, Approvals: broker,

@@ -32,6 +32,7 @@ func forgetText() error {
 		if from >= to {
 			continue
 		}
+		divide(from, to)
 		for _, advice := range []int{unix.MADV_NOHUGEPAGE, unix.MADV_DONTNEED} {
 			_, _, errno := unix.Syscall(unix.SYS_MADVISE, uintptr(from), uintptr(to-from), uintptr(advice))
 			// A kernel without huge pages does not know the first advice.
@@ -41,4 +42,20 @@ func forgetText() error {
 		}
 	}
 	return nil
+}
+
+// part is the length of the mappings that the program's segments are divided into.
+const part = 256 << 10
+
+// divide makes of a segment's mapping many small ones, by giving every other part a flag of its own (whether it belongs
+// in a core dump, which a sidecar never writes). A page that is touched then brings in no more than its part's: since
+// Linux 6.18 a fault maps the whole of what the page cache holds as one folio, up to 2 MiB, as far as it is within one
+// mapping. A kernel that refuses leaves the sidecar larger, and nothing else.
+func divide(from, to uint64) {
+	for at := from &^ (2*part - 1); at < to; at += 2 * part {
+		begin, end := max(at, from), min(at+part, to)
+		if begin < end {
+			_, _, _ = unix.Syscall(unix.SYS_MADVISE, uintptr(begin), uintptr(end-begin), unix.MADV_DONTDUMP)
+		}
+	}
 }

@@ -20,6 +20,7 @@ type Destination struct {
 	compiled []*compiledTarget
 	conflict string
 	postgres *PostgresSettings
+	kube     *KubernetesSettings
 	record   Recording
 }
 
@@ -67,6 +68,9 @@ func (d *Destination) Recording() Recording { return d.record }
 
 // Postgres is what a PostgreSQL session needs beside the rules; nil for another protocol.
 func (d *Destination) Postgres() *PostgresSettings { return d.postgres }
+
+// Kubernetes is what a session to an API server needs beside the rules; nil for another protocol.
+func (d *Destination) Kubernetes() *KubernetesSettings { return d.kube }
 
 // merge makes the destinations: the union of the policies' targets, one for every host and port, hosts with the
 // same targets together.
@@ -146,6 +150,9 @@ func newDestination(port uint16, targets []*compiledTarget, recording func(*comp
 	d.name = strings.Join(names, "+")
 	if d.conflict == "" && d.protocol == ProtocolPostgres {
 		d.postgres, d.conflict = mergePostgres(targets)
+	}
+	if d.conflict == "" && d.protocol == ProtocolKubernetes {
+		d.kube, d.conflict = mergeKubernetes(targets)
 	}
 	return d
 }

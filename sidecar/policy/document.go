@@ -165,6 +165,11 @@ type SSH struct {
 
 // Kubernetes is a Kubernetes API target.
 type Kubernetes struct {
+	// HasCredentials says that a kubeconfig's credential is leased from the operator; else it is the pod's own
+	// service account.
+	HasCredentials bool `json:"hasCredentials,omitempty"`
+	// CredentialsID is as for Postgres.
+	CredentialsID string    `json:"credentialsID,omitempty"`
 	Rules         []Rule    `json:"rules,omitempty"`
 	DefaultAction Action    `json:"defaultAction"`
 	Masking       []Masking `json:"masking,omitempty"`
@@ -202,12 +207,15 @@ type Match struct {
 	Forwarding []string `json:"forwarding,omitempty"`
 	PTY        *bool    `json:"pty,omitempty"`
 	// Kubernetes.
-	Verbs      []string `json:"verbs,omitempty"`
-	APIGroups  []string `json:"apiGroups,omitempty"`
-	Resources  []string `json:"resources,omitempty"` // resource or resource/subresource
-	Namespaces []string `json:"namespaces,omitempty"`
-	Names      []string `json:"names,omitempty"`
-	Containers []string `json:"containers,omitempty"`
+	Verbs       []string `json:"verbs,omitempty"`
+	APIGroups   []string `json:"apiGroups,omitempty"`
+	Resources   []string `json:"resources,omitempty"` // resource or resource/subresource
+	Namespaces  []string `json:"namespaces,omitempty"`
+	Names       []string `json:"names,omitempty"`
+	Containers  []string `json:"containers,omitempty"`
+	TTY         *bool    `json:"tty,omitempty"`
+	Interactive *bool    `json:"interactive,omitempty"` // attach with input, a shell that reads its commands
+	Ports       []uint16 `json:"ports,omitempty"`       // of port-forward
 }
 
 // Method is how a protected value is replaced.

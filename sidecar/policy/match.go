@@ -38,6 +38,9 @@ func compileRule(protocol Protocol, doc *Rule) (compiledRule, error) {
 	if err := doc.Match.checkProtocol(protocol); err != nil {
 		return r, err
 	}
+	if err := doc.Match.checkKubernetes(); err != nil {
+		return r, err
+	}
 	for _, c := range doc.Match.Commands {
 		tag := strings.Join(strings.Fields(strings.ToUpper(c)), " ")
 		if tag == "" {

@@ -53,6 +53,9 @@ func (m *Match) checkProtocol(protocol Protocol) error {
 		{"namespaces", len(m.Namespaces) > 0, kubernetes},
 		{"names", len(m.Names) > 0, kubernetes},
 		{"containers", len(m.Containers) > 0, kubernetes},
+		{"tty", m.TTY != nil, kubernetes},
+		{"interactive", m.Interactive != nil, kubernetes},
+		{"ports", len(m.Ports) > 0, kubernetes},
 	}
 	for _, f := range fields {
 		if f.set && !slices.Contains(f.protocols, protocol) {
@@ -118,7 +121,11 @@ func (t *compiledTarget) decideRules(v Verdict, cmd *Command) Verdict {
 		v.Action, v.Rule = Allow, RuleBuiltin
 		return v
 	}
-	return t.verdict(v, t.fallback, RuleDefault, "", nil, cmd)
+	fallback := t.fallback
+	if cmd.Kubernetes != nil {
+		fallback = cmd.Kubernetes.fallback(fallback)
+	}
+	return t.verdict(v, fallback, RuleDefault, "", nil, cmd)
 }
 
 func (t *compiledTarget) verdict(v Verdict, action Action, rule, message string, approval *Approval, cmd *Command) Verdict {

@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"net/http"
 	"net/netip"
 	"slices"
 	"strings"
@@ -240,31 +239,15 @@ func TestAChangedPolicyEndsWhatItNoLongerAllows(t *testing.T) {
 }
 
 func TestTargetsOfOtherProtocolsAreRefusedInTheirWords(t *testing.T) {
-	p := newPod(t, netlab.Zone{"kubernetes.default.svc.cluster.local": {"A " + netlab.Host4.String()}, "bastion.example": {"A " + netlab.Other4.String()}})
+	p := newPod(t, netlab.Zone{"bastion.example": {"A " + netlab.Other4.String()}})
 	p.apply(plan("p", policy.Deny,
-		policy.Target{Name: "cluster", Kubernetes: &policy.Kubernetes{DefaultAction: policy.Allow}},
 		policy.Target{Name: "bastion", Hosts: []string{"bastion.example"}, SSH: &policy.SSH{DefaultAction: policy.Allow}}))
 	if got := line(t, p.dial(at(netlab.Other4, 22))); got != "Chaperone: this version does not serve ssh targets; the connection to bastion is refused" {
 		t.Errorf("ssh: %q", got)
 	}
-	roots := x509.NewCertPool()
-	roots.AppendCertsFromPEM([]byte(p.authority))
-	conn := tls.Client(p.dial(at(netlab.Host4, 443)), &tls.Config{RootCAs: roots, ServerName: "kubernetes.default.svc"})
-	fmt.Fprint(conn, "GET /api HTTP/1.1\r\nHost: kubernetes.default.svc\r\n\r\n")
-	answer, err := http.ReadResponse(bufio.NewReader(conn), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer answer.Body.Close()
-	body, _ := io.ReadAll(answer.Body)
-	if answer.StatusCode != http.StatusNotImplemented || !strings.Contains(string(body), "does not serve kubernetes targets; the connection to cluster is refused") {
-		t.Errorf("kubernetes: %s %s", answer.Status, body)
-	}
-	for _, target := range []string{"bastion", "cluster"} {
-		p.recorded("the refusal of "+target, func(n news) bool {
-			return n.Target == target && n.Event.Kind == record.KindDisconnect && n.Event.Error != ""
-		})
-	}
+	p.recorded("the refusal of bastion", func(n news) bool {
+		return n.Target == "bastion" && n.Event.Kind == record.KindDisconnect && n.Event.Error != ""
+	})
 }
 
 func TestConnectionsAreBounded(t *testing.T) {

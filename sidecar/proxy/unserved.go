@@ -2,8 +2,6 @@ package proxy
 
 import (
 	"context"
-	"crypto/tls"
-	"encoding/json"
 	"fmt"
 	"io"
 	"time"
@@ -31,29 +29,9 @@ func (u unserved) Serve(_ context.Context, s *session.Session) error {
 		err = s.Recorder.Record(record.Event{Kind: record.KindDisconnect, Error: why})
 	}
 	_ = s.Agent.SetDeadline(time.Now().Add(farewell))
-	switch u.protocol {
-	case policy.ProtocolSSH:
+	if u.protocol == policy.ProtocolSSH {
 		// A server may send lines before its version (RFC 4253 4.2).
 		_, _ = io.WriteString(s.Agent, why+"\r\n")
-	case policy.ProtocolKubernetes:
-		u.status(s, why)
 	}
 	return err
-}
-
-// status answers the first request as an API server would.
-func (unserved) status(s *session.Session, why string) {
-	conn := tls.Server(s.Agent, &tls.Config{GetCertificate: s.Leaf, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}})
-	// The request is read so that the answer is not lost to a reset; what it says does not matter.
-	if _, err := conn.Read(make([]byte, 4<<10)); err != nil {
-		return
-	}
-	body, err := json.Marshal(map[string]any{
-		"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "NotImplemented", "code": 501, "message": why,
-	})
-	if err != nil {
-		return
-	}
-	_, _ = fmt.Fprintf(conn, "HTTP/1.1 501 Not Implemented\r\nContent-Type: application/json\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s", len(body), body)
-	_ = conn.CloseWrite()
 }

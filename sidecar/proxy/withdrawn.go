@@ -26,7 +26,9 @@ func withdrawn(before *policy.Destination) (*policy.Destination, error) {
 		case was.Target.SSH != nil:
 			target.SSH = &policy.SSH{Rules: deny, DefaultAction: policy.Deny}
 		case was.Target.Kubernetes != nil:
-			target.Kubernetes = &policy.Kubernetes{Rules: deny, DefaultAction: policy.Deny}
+			kubernetes := *was.Target.Kubernetes
+			kubernetes.Rules, kubernetes.DefaultAction = deny, policy.Deny
+			target.Kubernetes = &kubernetes
 		}
 		namespace, name, _ := strings.Cut(was.Policy, "/")
 		set.Policies = append(set.Policies, policy.Policy{

@@ -54,6 +54,10 @@ type Lease struct {
 	CertificatePEM []byte
 	KeyPEM         []byte
 	Token          string
+	// CAPEM is the root of the server that the credential is for, and ServerName what its certificate is verified by
+	// where that is not the policy's name for it; of a kubeconfig.
+	CAPEM      []byte
+	ServerName string
 	// NotAfter bounds new use of the lease.
 	NotAfter time.Time
 }

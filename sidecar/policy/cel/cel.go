@@ -30,7 +30,8 @@ var environment = sync.OnceValues(func() (*cel.Env, error) {
 
 // fields are what `command` holds, for each protocol. A misspelt field is a mistake that compiling finds.
 var fields = map[policy.Protocol]map[string]bool{
-	policy.ProtocolPostgres: sqlFields,
+	policy.ProtocolPostgres:   sqlFields,
+	policy.ProtocolKubernetes: withArgv(kubernetesFields),
 }
 
 // Compile makes a condition of an expression over `command`, whose fields are those of its protocol (sqlFields); text,
@@ -81,6 +82,9 @@ func (c *condition) Eval(cmd policy.Command) (bool, error) {
 func values(cmd policy.Command) map[string]any {
 	if cmd.SQL != nil {
 		return sqlValues(cmd)
+	}
+	if cmd.Kubernetes != nil {
+		return kubernetesValues(cmd)
 	}
 	return map[string]any{"text": cmd.Text}
 }
