@@ -130,11 +130,13 @@ func joinWords(words []word) word {
 
 // execute replaces the shell by a program, or keeps its redirections.
 func execute(w *walker, words []word, s scope) {
-	_, operands, ok := (&options{flags: "cl", args: "a"}).read(words[1:])
+	_, operands, ok := (&options{}).read(words[1:])
 	switch {
 	case !ok:
+		// bash has -a, -c and -l; others take them for the program.
 		itself(w, words, s)
 		w.unseen(words[0], s, notFollowed)
+		w.suspect("exec has options that only some shells know")
 	case len(operands) == 0:
 		itself(w, words, s)
 	default:

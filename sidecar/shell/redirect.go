@@ -8,7 +8,8 @@ import (
 
 // redirect adds the file that a redirection opens to the scope (POSIX XCU 2.7).
 func (w *walker) redirect(r *syntax.Redirect, s *scope) {
-	if r.N != nil && strings.Trim(r.N.Value, "0123456789") != "" {
+	if r.N != nil && (len(r.N.Value) != 1 || !digits(r.N.Value)) {
+		// {name}> is bash's; of 10> dash makes an argument.
 		w.suspect("it redirects a descriptor that only some shells know")
 	}
 	switch r.Op {
@@ -24,6 +25,9 @@ func (w *walker) redirect(r *syntax.Redirect, s *scope) {
 	if !file.known() {
 		*s = s.because(file.why)
 	}
+	if literal := r.Word.Lit(); digits(literal) && r.Op != syntax.DplIn && r.Op != syntax.DplOut {
+		w.suspect("it redirects to a number, which shells take for a descriptor")
+	}
 	switch r.Op {
 	case syntax.RdrIn:
 		s.reads = joined(s.reads, []string{file.text})
@@ -33,8 +37,8 @@ func (w *walker) redirect(r *syntax.Redirect, s *scope) {
 		s.reads = joined(s.reads, []string{file.text})
 		s.writes = joined(s.writes, []string{file.text})
 	case syntax.DplIn, syntax.DplOut:
-		if strings.Trim(file.text, "0123456789") == "" && file.text != "" || file.text == "-" {
-			return // another descriptor, or closed
+		if descriptor(r.Word) {
+			return // another one, or closed
 		}
 		// >&file is >file 2>&1 for bash and a mistake for dash.
 		s.writes = joined(s.writes, []string{file.text})
@@ -44,6 +48,14 @@ func (w *walker) redirect(r *syntax.Redirect, s *scope) {
 		w.suspect("it holds a redirection that shells do not read alike")
 	}
 }
+
+// descriptor reports whether the word behind <& or >& is one that every shell takes for a descriptor, or for closing it.
+func descriptor(w *syntax.Word) bool {
+	literal := w.Lit()
+	return len(literal) == 1 && digits(literal) || literal == "-"
+}
+
+func digits(text string) bool { return text != "" && strings.Trim(text, "0123456789") == "" }
 
 // hereDocument looks at the text that a command is given to read. Its end is told by a delimiter that shells find alike
 // only if it is a plain word.

@@ -18,6 +18,8 @@ const (
 	maxCommands = 512
 	// maxDepth bounds how deep texts are nested in one another (sh -c "sh -c ..."), and wrappers in wrappers.
 	maxDepth = 16
+	// maxRead bounds the bytes of all texts that are nested in one, itself included.
+	maxRead = 4 * maxText
 )
 
 var (
@@ -82,8 +84,15 @@ type finder struct {
 	doubt string
 	// stdin says that a program was found that reads its commands from standard input or a terminal.
 	stdin bool
-	// read keeps what was found in nested texts: each is reached once for every way in which the text around it is read.
-	read map[reading]*finder
+	*readings
+}
+
+// readings keeps what was found in the texts that are nested in one: each is reached again for every way in which the
+// text around it is read.
+type readings struct {
+	of map[reading]outcomeOf
+	// size is how many bytes were read, of all texts.
+	size int
 }
 
 type reading struct {
@@ -91,7 +100,12 @@ type reading struct {
 	by   dialect
 }
 
-func newFinder() *finder { return &finder{read: make(map[reading]*finder)} }
+type outcomeOf struct {
+	finder *finder
+	err    error
+}
+
+func newFinder() *finder { return &finder{readings: &readings{of: make(map[reading]outcomeOf)}} }
 
 // result marks what was found with the doubts about the text that it was found in.
 func (f *finder) result() ([]policy.Argv, error) {

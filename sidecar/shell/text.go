@@ -39,6 +39,9 @@ func (f *finder) text(text string, by dialect, around scope) error {
 	}
 	inner, err := f.readText(text, by, around.depth)
 	if err != nil {
+		if errors.Is(err, errTooDeep) {
+			f.stop(err)
+		}
 		return err
 	}
 	for _, a := range inner.found {
@@ -82,9 +85,18 @@ func joined(a, b []string) []string {
 // readText returns a finder with the commands of text alone, marked with the doubts about it.
 func (f *finder) readText(text string, by dialect, depth int) (*finder, error) {
 	key := reading{text, by}
-	if r, ok := f.read[key]; ok {
-		return r, nil
+	r, ok := f.of[key]
+	if !ok {
+		if f.size += len(text); f.size > maxRead {
+			return nil, errTooDeep
+		}
+		r.finder, r.err = f.readAnew(text, by, depth)
+		f.of[key] = r
 	}
+	return r.finder, r.err
+}
+
+func (f *finder) readAnew(text string, by dialect, depth int) (*finder, error) {
 	doubt, err := inspect(text)
 	if err != nil {
 		return nil, err
@@ -100,7 +112,7 @@ func (f *finder) readText(text string, by dialect, depth int) (*finder, error) {
 			wrong = err
 			continue
 		}
-		one := &finder{read: f.read, doubt: doubt}
+		one := &finder{readings: f.readings, doubt: doubt}
 		w := walker{finder: one, by: by, source: text}
 		w.declared(file)
 		w.stmts(file.Stmts, scope{by: by, depth: depth})
@@ -125,7 +137,6 @@ func (f *finder) readText(text string, by dialect, depth int) (*finder, error) {
 			}
 		}
 	}
-	f.read[key] = out
 	return out, nil
 }
 
@@ -196,6 +207,9 @@ func inspect(text string) (doubt string, err error) {
 			doubt = fmt.Sprintf("it holds the character %U, which shells do not read alike", r)
 		}
 	}
+	if strings.HasPrefix(text, "-") || strings.HasPrefix(text, "+") {
+		doubt = "a shell that is given it as the argument of -c takes it for an option"
+	}
 	if strings.Contains(text, "\\\n") && (strings.Contains(text, "#") || strings.Contains(text, "<<")) {
 		// A comment ends at its line's end whatever is before it, and a here-document's line is joined before or after
 		// it is compared with the delimiter: readers differ.
@@ -204,9 +218,14 @@ func inspect(text string) (doubt string, err error) {
 	return doubt, nil
 }
 
-// parse reads a text. Its errors name line and column.
-func parse(text string, variant syntax.LangVariant) (*syntax.File, error) {
-	file, err := syntax.NewParser(syntax.Variant(variant)).Parse(&shallow{text: text}, "")
+// parse reads a text. Its errors name line and column. A fault of the parser is an error of the text.
+func parse(text string, variant syntax.LangVariant) (file *syntax.File, err error) {
+	defer func() {
+		if fault := recover(); fault != nil {
+			file, err = nil, fmt.Errorf("reading the command as a shell does: %v", fault)
+		}
+	}()
+	file, err = syntax.NewParser(syntax.Variant(variant)).Parse(&shallow{text: text}, "")
 	switch {
 	case errors.Is(err, errTooDeep):
 		return nil, errTooDeep

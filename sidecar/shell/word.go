@@ -142,6 +142,9 @@ func unquoted(b *strings.Builder, text string, begins, alone bool) (why string) 
 			if i == len(text) {
 				return "a backslash at the end is not read alike by all shells"
 			}
+			if text[i] == '\n' { // a line that goes on, which the parser leaves here behind a quoted backslash
+				continue
+			}
 			_, n := utf8.DecodeRuneInString(text[i:])
 			b.WriteString(text[i : i+n])
 			i += n - 1
