@@ -1,27 +1,49 @@
 package v1alpha1
 
 // SSHTarget is an SSH server.
+//
+// +kubebuilder:validation:XValidation:rule="!has(self.user) || !has(self.users) || size(self.users) == 0",message="at most one of user and users may be set",fieldPath=".users"
 type SSHTarget struct {
-	// user on the server; the agent's own choice is ignored.
+	// user on the server; the agent's own choice is ignored. Without user and users the credential's Secret names
+	// the user (key username).
 	//
 	// +kubebuilder:validation:MaxLength=64
+	// +kubebuilder:validation:Pattern=`^[^\s\x00-\x1f\x7f]*$`
 	// +optional
 	User string `json:"user,omitempty"`
+	// users are those that an agent may log in as; it chooses one, and any other is refused.
+	//
+	// +kubebuilder:validation:MaxItems=32
+	// +kubebuilder:validation:items:MaxLength=64
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:Pattern=`^[^\s\x00-\x1f\x7f]*$`
+	// +listType=set
+	// +optional
+	Users []string `json:"users,omitempty"`
+	// credentials for the server. Without them the server must accept the user without any.
+	//
 	// +optional
 	Credentials *SSHCredentials `json:"credentials,omitempty"`
-	// knownHosts is the server's host key, in the format of OpenSSH's known_hosts; mandatory before any
-	// credential is shown.
+	// knownHosts is the server's host key, in the format of OpenSSH's known_hosts (hashed names, @cert-authority and
+	// @revoked lines too), under one of the target's hosts; mandatory before any credential is shown.
 	//
 	// +required
 	KnownHosts ValueFrom `json:"knownHosts"`
 	// +kubebuilder:validation:MaxItems=128
 	// +listType=map
 	// +listMapKey=name
+	// rules are read top-down; the first match decides.
+	//
 	// +optional
 	Rules []SSHRule `json:"rules,omitempty"`
+	// defaultAction for commands and files that no rule matches. Terminals, interactive sessions, subsystems and
+	// forwardings are allowed by rules alone.
+	//
 	// +kubebuilder:default=Deny
 	// +optional
 	DefaultAction Action `json:"defaultAction,omitempty"`
+	// masking replaces values in what commands and terminals print, before the agent sees it.
+	//
 	// +kubebuilder:validation:MaxItems=64
 	// +listType=atomic
 	// +optional
@@ -32,8 +54,14 @@ type SSHTarget struct {
 //
 // +kubebuilder:validation:XValidation:rule="has(self.secretRef) != has(self.certificateAuthorityRef)",message="exactly one of secretRef and certificateAuthorityRef is required"
 type SSHCredentials struct {
+	// secretRef names a Secret of the policy's namespace: kubernetes.io/ssh-auth or kubernetes.io/basic-auth.
+	//
 	// +optional
 	SecretRef *SecretRef `json:"secretRef,omitempty"`
+	// certificateAuthorityRef names a Secret of type kubernetes.io/ssh-auth with the key of an authority that the
+	// server trusts (TrustedUserCAKeys). The operator signs a certificate for each connection: for the user alone,
+	// for minutes, with a key id that names the pod.
+	//
 	// +optional
 	CertificateAuthorityRef *SecretRef `json:"certificateAuthorityRef,omitempty"`
 }
@@ -77,18 +105,28 @@ type SSHMatch struct {
 	// +listType=set
 	// +optional
 	Arguments []string `json:"arguments,omitempty"`
+	// subsystems are globs over the names of subsystems; sftp is one.
+	//
 	// +kubebuilder:validation:MaxItems=16
 	// +kubebuilder:validation:items:MaxLength=64
 	// +listType=set
 	// +optional
 	Subsystems []string `json:"subsystems,omitempty"`
-	// paths are globs over sftp paths, resolved on the server.
+	// paths are globs over the paths of files, as the server resolves them: `*` stands for any characters, slashes
+	// too, and /** at the end for the folder itself as well.
 	//
 	// +kubebuilder:validation:MaxItems=128
 	// +kubebuilder:validation:items:MaxLength=4096
 	// +listType=set
 	// +optional
 	Paths []string `json:"paths,omitempty"`
+	// operations on files.
+	//
+	// +kubebuilder:validation:MaxItems=16
+	// +kubebuilder:validation:items:Enum=read;write;append;list;stat;setstat;remove;rename;link;symlink;mkdir;rmdir;readlink;statvfs;realpath
+	// +listType=set
+	// +optional
+	Operations []string `json:"operations,omitempty"`
 	// forwarding kinds.
 	//
 	// +kubebuilder:validation:MaxItems=8
@@ -96,8 +134,30 @@ type SSHMatch struct {
 	// +listType=set
 	// +optional
 	Forwarding []string `json:"forwarding,omitempty"`
+	// addresses are globs over where a forwarding leads: host:port, or the path of a socket. Of a Remote forwarding
+	// it is where the server listens.
+	//
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:items:MaxLength=256
+	// +listType=set
+	// +optional
+	Addresses []string `json:"addresses,omitempty"`
+	// users are globs over the user on the server.
+	//
+	// +kubebuilder:validation:MaxItems=32
+	// +kubebuilder:validation:items:MaxLength=64
+	// +listType=set
+	// +optional
+	Users []string `json:"users,omitempty"`
+	// pty matches what runs on a terminal. A rule that allows a terminal has it true, and then allows every command
+	// that is typed there.
+	//
 	// +optional
 	PTY *bool `json:"pty,omitempty"`
+	// interactive matches a shell that reads its commands from its input, on a terminal or not.
+	//
+	// +optional
+	Interactive *bool `json:"interactive,omitempty"`
 	// unresolved matches commands of which something cannot be known before they run (true), or everything is known
 	// (false). An Allow rule with programs or arguments other than * is for the latter alone unless it says true.
 	//

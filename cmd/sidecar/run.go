@@ -22,6 +22,7 @@ import (
 	"github.com/chaperone-dev/chaperone/sidecar/record"
 	"github.com/chaperone-dev/chaperone/sidecar/redirect/resolver"
 	"github.com/chaperone-dev/chaperone/sidecar/session"
+	"github.com/chaperone-dev/chaperone/sidecar/ssh"
 	"github.com/chaperone-dev/chaperone/sidecar/trust"
 )
 
@@ -88,11 +89,16 @@ func run(ctx context.Context, log logr.Logger) error {
 	if err != nil {
 		return err
 	}
+	host, err := published.hostKeys.Signers()
+	if err != nil {
+		return err
+	}
 	names := dns.NewNames(time.Now)
 	p := &proxy.Proxy{
 		Rules: policies.Current, Search: settings, Names: names, Resolver: nameservers,
 		Protocols: map[policy.Protocol]session.Protocol{
 			policy.ProtocolPostgres:   postgres.New(postgres.Options{HashKey: hashKey}),
+			policy.ProtocolSSH:        ssh.New(ssh.Options{Host: host}),
 			policy.ProtocolKubernetes: kube.New(kube.Options{}),
 		},
 		Own:         pod.addresses,

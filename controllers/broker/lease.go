@@ -43,6 +43,10 @@ func (b *Broker) Lease(ctx context.Context, req *controlpb.LeaseRequest) (*contr
 		return nil, status.Errorf(codes.FailedPrecondition, "policy %s is not ready: %v", req.GetPolicy(), err)
 	}
 	secret := secretOf(target)
+	if secret == "" && target.SSH != nil && target.SSH.Credentials != nil {
+		return nil, status.Errorf(codes.FailedPrecondition, "target %s of policy %s names a certificate authority (ssh.credentials.certificateAuthorityRef), by which this version signs nothing; name a key by secretRef",
+			target.Name, req.GetPolicy())
+	}
 	if secret == "" {
 		return nil, status.Errorf(codes.FailedPrecondition, "target %s of policy %s has no credential to lease", target.Name, req.GetPolicy())
 	}

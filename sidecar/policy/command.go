@@ -51,7 +51,7 @@ func (c *Command) refused() (what, why string) {
 
 // control says that the command only steers the session: rules that match it count, a target's defaultAction does not.
 func (c *Command) control() bool {
-	return c.SQL != nil && c.SQL.Control || c.Kubernetes != nil && c.Kubernetes.Discovery
+	return c.SQL != nil && c.SQL.Control || c.Kubernetes != nil && c.Kubernetes.Discovery || c.SSH != nil && c.SSH.Operation == OperationRealpath
 }
 
 // SQL is one PostgreSQL statement, or one statement nested in another (a data-modifying CTE, EXPLAIN's inner

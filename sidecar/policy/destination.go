@@ -21,6 +21,7 @@ type Destination struct {
 	conflict string
 	postgres *PostgresSettings
 	kube     *KubernetesSettings
+	ssh      *SSHSettings
 	record   Recording
 }
 
@@ -71,6 +72,9 @@ func (d *Destination) Postgres() *PostgresSettings { return d.postgres }
 
 // Kubernetes is what a session to an API server needs beside the rules; nil for another protocol.
 func (d *Destination) Kubernetes() *KubernetesSettings { return d.kube }
+
+// SSH is what an SSH session needs beside the rules; nil for another protocol.
+func (d *Destination) SSH() *SSHSettings { return d.ssh }
 
 // merge makes the destinations: the union of the policies' targets, one for every host and port, hosts with the
 // same targets together.
@@ -153,6 +157,9 @@ func newDestination(port uint16, targets []*compiledTarget, recording func(*comp
 	}
 	if d.conflict == "" && d.protocol == ProtocolKubernetes {
 		d.kube, d.conflict = mergeKubernetes(targets)
+	}
+	if d.conflict == "" && d.protocol == ProtocolSSH {
+		d.ssh, d.conflict = mergeSSH(targets)
 	}
 	return d
 }

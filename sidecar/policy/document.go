@@ -156,11 +156,18 @@ type Limits struct {
 
 // SSH is an SSH target.
 type SSH struct {
-	User          string    `json:"user,omitempty"`
-	KnownHosts    []byte    `json:"knownHosts,omitempty"`
-	Rules         []Rule    `json:"rules,omitempty"`
-	DefaultAction Action    `json:"defaultAction"`
-	Masking       []Masking `json:"masking,omitempty"`
+	// User is the user on the server whatever the agent asks for; Users are those that the agent may choose from. Of
+	// the two at most one is set; without both, the credential names the user.
+	User  string   `json:"user,omitempty"`
+	Users []string `json:"users,omitempty"`
+	// KnownHosts is the server's identity, in the format of OpenSSH's known_hosts, resolved by the operator.
+	KnownHosts []byte `json:"knownHosts,omitempty"`
+	// HasCredentials and CredentialsID are as those of Postgres.
+	HasCredentials bool      `json:"hasCredentials,omitempty"`
+	CredentialsID  string    `json:"credentialsID,omitempty"`
+	Rules          []Rule    `json:"rules,omitempty"`
+	DefaultAction  Action    `json:"defaultAction"`
+	Masking        []Masking `json:"masking,omitempty"`
 }
 
 // Kubernetes is a Kubernetes API target.
@@ -204,7 +211,10 @@ type Match struct {
 	// SSH.
 	Subsystems []string `json:"subsystems,omitempty"`
 	Paths      []string `json:"paths,omitempty"`
+	Operations []string `json:"operations,omitempty"` // of sftp and scp: read, write, remove
 	Forwarding []string `json:"forwarding,omitempty"`
+	Addresses  []string `json:"addresses,omitempty"` // of forwardings: globs over host:port or a path
+	Users      []string `json:"users,omitempty"`     // on the server
 	PTY        *bool    `json:"pty,omitempty"`
 	// Kubernetes.
 	Verbs       []string `json:"verbs,omitempty"`

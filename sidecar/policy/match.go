@@ -16,6 +16,7 @@ type compiledRule struct {
 	functions  []glob
 	unfiltered *bool
 	argv       argvRule
+	ssh        sshRule
 	when       Condition
 }
 
@@ -59,6 +60,9 @@ func compileRule(protocol Protocol, doc *Rule) (compiledRule, error) {
 		return r, err
 	}
 	if r.argv, err = compileArgv(&doc.Match); err != nil {
+		return r, err
+	}
+	if r.ssh, err = compileSSH(&doc.Match); err != nil {
 		return r, err
 	}
 	if doc.When != "" {

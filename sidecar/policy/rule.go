@@ -45,6 +45,9 @@ func (m *Match) checkProtocol(protocol Protocol) error {
 		{"subsystems", len(m.Subsystems) > 0, ssh},
 		{"paths", len(m.Paths) > 0, ssh},
 		{"forwarding", len(m.Forwarding) > 0, ssh},
+		{"operations", len(m.Operations) > 0, ssh},
+		{"addresses", len(m.Addresses) > 0, ssh},
+		{"users", len(m.Users) > 0, ssh},
 		{"pty", m.PTY != nil, ssh},
 		{"unresolved", m.Unresolved != nil, shells},
 		{"verbs", len(m.Verbs) > 0, kubernetes},
@@ -54,7 +57,7 @@ func (m *Match) checkProtocol(protocol Protocol) error {
 		{"names", len(m.Names) > 0, kubernetes},
 		{"containers", len(m.Containers) > 0, kubernetes},
 		{"tty", m.TTY != nil, kubernetes},
-		{"interactive", m.Interactive != nil, kubernetes},
+		{"interactive", m.Interactive != nil, shells},
 		{"ports", len(m.Ports) > 0, kubernetes},
 	}
 	for _, f := range fields {
@@ -124,6 +127,9 @@ func (t *compiledTarget) decideRules(v Verdict, cmd *Command) Verdict {
 	fallback := t.fallback
 	if cmd.Kubernetes != nil {
 		fallback = cmd.Kubernetes.fallback(fallback)
+	}
+	if fallback == Allow && cmd.SSH != nil && cmd.SSH.ofItsOwn() {
+		fallback = Deny
 	}
 	return t.verdict(v, fallback, RuleDefault, "", nil, cmd)
 }

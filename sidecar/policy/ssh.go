@@ -11,6 +11,19 @@ const (
 	SSHForward   SSHKind = "forward"   // a forwarding (RFC 4254 7, OpenSSH PROTOCOL)
 )
 
+// OperationRealpath asks what a path leads to. It only steers an sftp session: rules that match it count, a target's
+// defaultAction does not.
+const OperationRealpath = "realpath"
+
+// Operations are what SSHRequest.Operation can be.
+var Operations = []string{
+	"read", "write", "append", "list", "stat", "setstat", "remove", "rename", "link", "symlink", "mkdir", "rmdir",
+	"readlink", "statvfs", OperationRealpath,
+}
+
+// Forwardings are what SSHRequest.Forwarding can be.
+var Forwardings = []string{"Local", "Remote", "StreamLocal", "Agent", "X11", "Tun"}
+
 // SSHRequest is one thing that an agent asks an SSH server for. An exec of several simple commands is several, and
 // the strictest verdict counts.
 type SSHRequest struct {
@@ -29,6 +42,8 @@ type SSHRequest struct {
 	Operation string
 	Path      string
 	Target    string
+	// Tree says that Path is a folder and that all below it goes with it (a folder is renamed, copied with scp -r).
+	Tree bool
 	// Forwarding is Local, Remote, StreamLocal, Agent, X11 or Tun; Address is where it leads.
 	Forwarding string
 	Address    string
@@ -38,24 +53,56 @@ type SSHRequest struct {
 	Refused string
 }
 
+// ofItsOwn says that the request is a permission of its own: what is done by it is out of sight, so that only a rule
+// which names it allows it, neither an empty one nor a defaultAction.
+func (s *SSHRequest) ofItsOwn() bool {
+	switch s.Kind {
+	case SSHShell, SSHSubsystem, SSHForward:
+		return true
+	}
+	return s.PTY
+}
+
 // what names the request in a refusal.
 func (s *SSHRequest) what() string {
 	switch s.Kind {
 	case SSHExec:
-		if s.Argv != nil {
-			return s.Argv.Program
+		if s.Argv == nil {
+			break
 		}
+		what := s.Argv.Program
+		if what == Unknown {
+			what = "a command that cannot be told"
+			if n := len(s.Argv.Via); n > 0 {
+				what = "what " + s.Argv.Via[n-1] + " runs"
+			}
+		}
+		if s.Argv.Unresolved != "" {
+			what += " (" + s.Argv.Unresolved + ")"
+		}
+		if s.PTY {
+			what += " on a terminal"
+		}
+		return what
 	case SSHShell:
-		return "an interactive session"
+		if s.PTY {
+			return "an interactive terminal"
+		}
+		return "a shell that reads its commands from its input"
 	case SSHSubsystem:
 		return "subsystem " + s.Subsystem
 	case SSHFile:
-		return s.Operation + " of " + s.Path
+		what := s.Operation + " of " + s.Path
+		if s.Target != "" {
+			what += " (" + s.Target + ")"
+		}
+		return what
 	case SSHForward:
-		return s.Forwarding + " forwarding"
+		what := s.Forwarding + " forwarding"
+		if s.Address != "" {
+			what += " to " + s.Address
+		}
+		return what
 	}
 	return string(s.Kind)
 }
-
-// matchSSH reports whether what the rule says of SSH requests holds for this one.
-func (r *compiledRule) matchSSH(*SSHRequest) bool { return false }

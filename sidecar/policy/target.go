@@ -39,6 +39,9 @@ func compileTarget(p *compiledPolicy, doc *Target) (*compiledTarget, error) {
 	if ssh := doc.SSH; ssh != nil {
 		set++
 		t.protocol, t.fallback, rules = ProtocolSSH, ssh.DefaultAction, ssh.Rules
+		if err := checkSSH(at, ssh); err != nil {
+			return nil, err
+		}
 		t.defaultPort(defaultSSHPort)
 	}
 	if k := doc.Kubernetes; k != nil {

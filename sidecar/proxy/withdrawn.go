@@ -24,7 +24,9 @@ func withdrawn(before *policy.Destination) (*policy.Destination, error) {
 			postgres.Rules, postgres.DefaultAction = deny, policy.Deny
 			target.Postgres = &postgres
 		case was.Target.SSH != nil:
-			target.SSH = &policy.SSH{Rules: deny, DefaultAction: policy.Deny}
+			ssh := *was.Target.SSH
+			ssh.Rules, ssh.DefaultAction = deny, policy.Deny
+			target.SSH = &ssh
 		case was.Target.Kubernetes != nil:
 			kubernetes := *was.Target.Kubernetes
 			kubernetes.Rules, kubernetes.DefaultAction = deny, policy.Deny

@@ -32,9 +32,10 @@ var environment = sync.OnceValues(func() (*cel.Env, error) {
 var fields = map[policy.Protocol]map[string]bool{
 	policy.ProtocolPostgres:   sqlFields,
 	policy.ProtocolKubernetes: withArgv(kubernetesFields),
+	policy.ProtocolSSH:        withArgv(sshFields),
 }
 
-// Compile makes a condition of an expression over `command`, whose fields are those of its protocol (sqlFields); text,
+// Compile makes a condition of an expression over `command`, whose fields are those of its protocol (sqlFields, sshFields); text,
 // what the agent sent, is in each. The error says what is wrong with the expression.
 func Compile(protocol policy.Protocol, expression string) (policy.Condition, error) {
 	known := fields[protocol]
@@ -85,6 +86,9 @@ func values(cmd policy.Command) map[string]any {
 	}
 	if cmd.Kubernetes != nil {
 		return kubernetesValues(cmd)
+	}
+	if cmd.SSH != nil {
+		return sshValues(cmd)
 	}
 	return map[string]any{"text": cmd.Text}
 }

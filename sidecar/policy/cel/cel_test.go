@@ -68,7 +68,7 @@ func TestCompileErrors(t *testing.T) {
 			}
 		})
 	}
-	if _, err := Compile(policy.ProtocolSSH, "true"); err == nil {
+	if _, err := Compile("smtp", "true"); err == nil {
 		t.Error("a protocol without fields compiled")
 	}
 }

@@ -138,7 +138,7 @@ func TestErrorsReadAsIfCompiledHere(t *testing.T) {
 			t.Errorf("%s: got %v, want %v", when, err, want)
 		}
 	}
-	if _, err := e.Compile(policy.ProtocolSSH, "true"); err == nil || !strings.Contains(err.Error(), "no conditions yet") {
+	if _, err := e.Compile("smtp", "true"); err == nil || !strings.Contains(err.Error(), "no conditions yet") {
 		t.Errorf("got %v", err)
 	}
 }
