@@ -411,7 +411,7 @@ func TestApprovals(t *testing.T) {
 		s := newSidecar(t, allowAll(), func(p *policy.Policy) {
 			p.Targets[0].Access = &policy.Access{Approval: &policy.Approval{Required: 1, WaitSeconds: 60}}
 		})
-		conn, err := net.Dial("tcp", s.listener.Addr().String())
+		conn, err := net.Dial("tcp", s.Address())
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -44,7 +44,7 @@ func TestClients(t *testing.T) {
 				if strings.Contains(want, "does not exist") {
 					t.Skip("this client is older than the server, and asks for columns of catalogues that are gone")
 				}
-				_, port, _ := net.SplitHostPort(s.listener.Addr().String())
+				_, port, _ := net.SplitHostPort(s.Address())
 				if got := run("host=127.0.0.1 port=" + port + " user=agent dbname=app"); got != want {
 					t.Fatalf("through the sidecar:\n%s\npast it:\n%s", got, want)
 				}

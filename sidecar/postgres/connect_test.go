@@ -22,11 +22,11 @@ import (
 
 func TestAgentSide(t *testing.T) {
 	s := newSidecar(t, allowAll())
-	ca, err := server.Put("pod.crt", s.authority.PEM)
+	ca, err := server.Put("pod.crt", s.Authority.PEM)
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, port, _ := net.SplitHostPort(s.listener.Addr().String())
+	_, port, _ := net.SplitHostPort(s.Address())
 
 	libpq := map[string]string{
 		"psql with sslmode=disable":                             "sslmode=disable",
@@ -69,7 +69,7 @@ func TestAgentSide(t *testing.T) {
 		rows(t, conn, "SELECT 1")
 	})
 	t.Run("direct TLS without ALPN is refused", func(t *testing.T) {
-		conn, err := tls.Dial("tcp", s.listener.Addr().String(), clientTLS(s))
+		conn, err := tls.Dial("tcp", s.Address(), clientTLS(s))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -140,7 +140,7 @@ func TestAgentSide(t *testing.T) {
 
 func clientTLS(s *sidecar, protocols ...string) *tls.Config {
 	roots := x509.NewCertPool()
-	roots.AppendCertsFromPEM(s.authority.PEM)
+	roots.AppendCertsFromPEM(s.Authority.PEM)
 	return &tls.Config{RootCAs: roots, ServerName: "db.test", NextProtos: protocols}
 }
 
@@ -161,7 +161,7 @@ func startup(version uint32, parameters ...string) []byte {
 // raw sends bytes and returns what comes back until the peer pauses or hangs up.
 func raw(t *testing.T, s *sidecar, p []byte) []byte {
 	t.Helper()
-	conn, err := net.Dial("tcp", s.listener.Addr().String())
+	conn, err := net.Dial("tcp", s.Address())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,11 +2,9 @@ package postgres
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -15,12 +13,12 @@ import (
 	"testing"
 	"time"
 
-	"github.com/go-logr/logr"
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/chaperone-dev/chaperone/sidecar/policy"
 	"github.com/chaperone-dev/chaperone/sidecar/session"
 	"github.com/chaperone-dev/chaperone/test/postgresserver"
+	"github.com/chaperone-dev/chaperone/test/postgressidecar"
 )
 
 // database is the server that all tests of the package share.
@@ -133,28 +131,19 @@ func text(rows [][][]byte) [][]string {
 // sidecar is a Protocol behind a listener, with what a session needs filled in by the test's own process.
 type sidecar struct {
 	*Protocol
-	t           testing.TB
-	listener    net.Listener
-	authority   *postgresserver.Authority
+	*postgressidecar.Front
 	destination atomic.Pointer[policy.Destination]
 	lease       atomic.Pointer[session.Lease]
 	leaseErr    error
 	upstream    func(context.Context) (net.Conn, error)
 	log         *log
 	desk        *desk
-	sessions    sync.WaitGroup
-	cancel      context.CancelFunc
 	setting     sync.Mutex // orders set before the connections behind it
 }
 
 // dial says where the target is.
 func (s *sidecar) dial(address string) {
-	s.set(func() {
-		s.upstream = func(ctx context.Context) (net.Conn, error) {
-			var d net.Dialer
-			return d.DialContext(ctx, "tcp", address)
-		}
-	})
+	s.set(func() { s.upstream = postgressidecar.Dialer(address) })
 }
 
 // set changes the sidecar between connections.
@@ -171,22 +160,9 @@ func allowAll() policy.Postgres {
 
 func destination(t testing.TB, pg policy.Postgres, change ...func(*policy.Policy)) *policy.Destination {
 	t.Helper()
-	p := policy.Policy{
-		Namespace: "prod", Name: "billing", Generation: 3, Enforcement: policy.Enforce,
-		Egress:    policy.Egress{Unmatched: policy.Deny},
-		Recording: policy.Recording{Durability: policy.Spool, OnFailure: policy.Block},
-		Targets:   []policy.Target{{Name: "billing", Hosts: []string{"db.test"}, Port: 5432, Postgres: &pg}},
-	}
-	for _, f := range change {
-		f(&p)
-	}
-	compiled, err := policy.Compile(policy.Set{Version: "1", Policies: []policy.Policy{p}})
+	d, err := postgressidecar.Destination(pg, change...)
 	if err != nil {
 		t.Fatal(err)
-	}
-	d := compiled.Lookup("db.test", 5432)
-	if d == nil {
-		t.Fatal("the policy has no destination")
 	}
 	return d
 }
@@ -194,74 +170,38 @@ func destination(t testing.TB, pg policy.Postgres, change ...func(*policy.Policy
 func newSidecar(t testing.TB, pg policy.Postgres, change ...func(*policy.Policy)) *sidecar {
 	t.Helper()
 	s := &sidecar{Protocol: New(Options{HandshakeTimeout: 5 * time.Second, ConnectTimeout: 5 * time.Second, FlushTimeout: 2 * time.Second}),
-		t: t, log: &log{}, desk: &desk{changed: make(chan struct{})}}
+		log: &log{}, desk: &desk{changed: make(chan struct{})}}
 	s.destination.Store(destination(t, pg, change...))
 	s.lease.Store(&session.Lease{Username: "agent", Password: agentPassword})
 	s.dial(server.Address())
-	var err error
-	if s.authority, err = postgresserver.NewAuthority("the pod's authority"); err != nil {
+	s.Front = &postgressidecar.Front{
+		Protocol: s.Protocol, Rules: s.destination.Load, Dial: s.dialUpstream, Credentials: s, Approvals: s.desk, Recorder: s.log,
+		Ended: s.log.ended,
+	}
+	if err := s.Start(); err != nil {
 		t.Fatal(err)
 	}
-	if s.listener, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	s.cancel = cancel
-	s.sessions.Add(1)
-	go s.accept(ctx)
-	t.Cleanup(func() {
-		cancel()
-		s.listener.Close()
-		s.sessions.Wait()
-	})
+	t.Cleanup(s.Stop)
 	return s
 }
 
-func (s *sidecar) accept(ctx context.Context) {
-	defer s.sessions.Done()
-	cert, key, err := s.authority.Issue("db.test", "db.test", "localhost", "127.0.0.1")
-	if err != nil {
-		s.t.Error(err)
-		return
-	}
-	leaf, err := tls.X509KeyPair(cert, key)
-	if err != nil {
-		s.t.Error(err)
-		return
-	}
-	for {
-		conn, err := s.listener.Accept()
-		if err != nil {
-			return
-		}
-		s.sessions.Add(1)
-		s.setting.Lock()
-		upstream := s.upstream
-		s.setting.Unlock()
-		go func() {
-			defer s.sessions.Done()
-			err := s.Serve(ctx, &session.Session{
-				Agent: conn, Original: netip.MustParseAddrPort("192.0.2.7:5432"), Host: "db.test",
-				Rules:        s.destination.Load,
-				Leaf:         func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return &leaf, nil },
-				DialUpstream: upstream, Credentials: s, Approvals: s.desk, Recorder: s.log, Log: logr.Discard(),
-			})
-			s.log.ended(err)
-		}()
-	}
+func (s *sidecar) dialUpstream(ctx context.Context) (net.Conn, error) {
+	s.setting.Lock()
+	dial := s.upstream
+	s.setting.Unlock()
+	return dial(ctx)
 }
 
 // Lease implements session.Credentials.
 func (s *sidecar) Lease(_ context.Context, p, target string) (*session.Lease, error) {
-	if p != "prod/billing" || target != "billing" {
+	if p != postgressidecar.Policy || target != postgressidecar.Target {
 		return nil, fmt.Errorf("no such lease: %s %s", p, target)
 	}
 	return s.lease.Load(), s.leaseErr
 }
 
 func (s *sidecar) dsn(extra string) string {
-	_, port, _ := net.SplitHostPort(s.listener.Addr().String())
-	return fmt.Sprintf("host=127.0.0.1 port=%s user=whoever dbname=app sslmode=disable %s", port, extra)
+	return s.DSN("app") + " " + extra
 }
 
 func (s *sidecar) connect(t testing.TB, extra string) *pgconn.PgConn {
