@@ -83,7 +83,7 @@ func BenchmarkHashText(b *testing.B) {
 	dst := make([]byte, 0, 64)
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, null, err := m.Append(dst, policy.MaskHash, oidText, formatText, src); null || err != nil {
+		if _, null, err := m.Append(dst, policy.MaskHash, oidText, -1, formatText, src); null || err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -17,10 +17,10 @@ func TestValue(t *testing.T) {
 		src    string // text format, or hex: for the binary one
 		want   string // "NULL", or as src
 	}{
-		"redacted text shows at most eight stars": {policy.MaskRedact, oidText, "4111111111111111", "********"},
-		"a short text keeps its length":           {policy.MaskRedact, oidVarchar, "äb", "**"},
-		"an empty text stays empty":               {policy.MaskRedact, oidText, "", ""},
-		"the default is to redact":                {"", oidText, "secret", "******"},
+		"redacted text is eight stars":            {policy.MaskRedact, oidText, "4111111111111111", "********"},
+		"a short text does not show its length":   {policy.MaskRedact, oidVarchar, "äb", "********"},
+		"nor does an empty one":                   {policy.MaskRedact, oidText, "", "********"},
+		"the default is to redact":                {"", oidText, "secret", "********"},
 		"partial text keeps the last four":        {policy.MaskPartial, oidText, "4111 1111 1111 1234", "**** **** **** 1234"},
 		"partial text never shows more than half": {policy.MaskPartial, oidText, "12345", "***45"},
 		"one character is not shown":              {policy.MaskPartial, oidText, "x", "*"},
@@ -29,7 +29,7 @@ func TestValue(t *testing.T) {
 		"redacted json is a string":               {policy.MaskRedact, oidJSON, `{"a":1}`, `"********"`},
 		"partial json shows nothing":              {policy.MaskPartial, oidJSONB, `"abcdefgh"`, `"********"`},
 		"binary jsonb keeps its version":          {policy.MaskRedact, oidJSONB, "hex:017b7d", "hex:01222a2a2a2a2a2a2a2a22"},
-		"redacted bytea":                          {policy.MaskRedact, oidBytea, `\xdeadbeef`, `\x2a2a2a2a`},
+		"redacted bytea":                          {policy.MaskRedact, oidBytea, `\xdeadbeef`, `\x2a2a2a2a2a2a2a2a`},
 		"partial bytea":                           {policy.MaskPartial, oidBytea, "hex:0102030405060708", "hex:05060708"},
 		"broken bytea":                            {policy.MaskRedact, oidBytea, `\xzz`, "NULL"},
 		"a redacted integer is zero":              {policy.MaskRedact, oidInt4, "4711", "0"},
@@ -75,6 +75,28 @@ func TestValue(t *testing.T) {
 		}
 		if got != c.want {
 			t.Errorf("%s: %q became %q, want %q", name, c.src, got, c.want)
+		}
+	}
+}
+
+// Where the type is shorter than what would replace its value, that is cut to fit: eight stars are no varchar(3).
+func TestValueFitsItsType(t *testing.T) {
+	for name, c := range map[string]struct {
+		method policy.Method
+		typ    uint32
+		typmod int32
+		want   int
+	}{
+		"varchar(3)":               {policy.MaskRedact, oidVarchar, 7, 3},
+		"char(2), hashed":          {policy.MaskHash, oidBpchar, 6, 2},
+		"varchar(200)":             {policy.MaskRedact, oidVarchar, 204, 8},
+		"varchar(200), hashed":     {policy.MaskHash, oidVarchar, 204, 16},
+		"varchar without a length": {policy.MaskRedact, oidVarchar, -1, 8},
+		"numbers have others":      {policy.MaskRedact, oidText, 7, 8},
+	} {
+		out, null, err := NewMasker(testKey).Append([]byte("before"), c.method, c.typ, c.typmod, formatText, []byte("a long value"))
+		if err != nil || null || len(out) != len("before")+c.want {
+			t.Errorf("%s: %q, %v", name, out, err)
 		}
 	}
 }
@@ -156,7 +178,7 @@ func TestHashJoins(t *testing.T) {
 func meaning(t *testing.T, typ uint32, format int16, value []byte) string {
 	t.Helper()
 	m := NewMasker([]byte("compare"))
-	if _, null, err := m.Append(nil, policy.MaskHash, typ, format, value); err != nil || null {
+	if _, null, err := m.Append(nil, policy.MaskHash, typ, -1, format, value); err != nil || null {
 		t.Fatalf("%q is no value of type %d: %v", value, typ, err)
 	}
 	return hex.EncodeToString(m.sum[:])

@@ -2,14 +2,17 @@ package mask
 
 import (
 	"encoding/hex"
+	"math"
 	"unicode/utf8"
 
 	"github.com/chaperone-dev/chaperone/sidecar/policy"
 )
 
 const (
-	// stars is the most that Redact writes, so that a long value's length does not show.
+	// stars is how many Redact writes, so that a value's length does not show.
 	stars = 8
+	// modifierHeader is what the type modifier of varchar(n) and char(n) has on top of n (VARHDRSZ).
+	modifierHeader = 4
 	// kept is what Partial shows of a value, at most.
 	kept = 4
 )
@@ -26,14 +29,24 @@ func (v *value) text(dst []byte) []byte {
 				src = src[:len(src)-1]
 			}
 		}
-		return v.hex(dst, src)
+		start := len(dst)
+		dst = v.hex(dst, src)
+		return dst[:min(len(dst), start+v.width())]
 	case policy.MaskPartial:
 		return partial(dst, v.src)
 	}
-	for n := min(stars, utf8.RuneCount(v.src)); n > 0; n-- {
+	for n := min(stars, v.width()); n > 0; n-- {
 		dst = append(dst, '*')
 	}
 	return dst
+}
+
+// width is how many characters the type takes.
+func (v *value) width() int {
+	if (v.typ == oidVarchar || v.typ == oidBpchar) && v.typmod > modifierHeader {
+		return int(v.typmod - modifierHeader)
+	}
+	return math.MaxInt32
 }
 
 // partial keeps the last characters, and spaces and dashes so that groups can be told.
@@ -91,7 +104,7 @@ func (v *value) bytea(dst []byte) ([]byte, bool) {
 		out = append(v.buf[:0], src[len(src)-shown(len(src)):]...)
 	default:
 		out = v.buf[:0]
-		for range min(stars, len(src)) {
+		for range stars {
 			out = append(out, '*')
 		}
 	}

@@ -439,7 +439,7 @@ func TestCatalogueChanges(t *testing.T) {
 		k.until("Z", 1)
 		want("Ada")
 		rows(t, changer, "BEGIN; CREATE TABLE unrelated (n int)")
-		want("***")
+		want("********")
 		rows(t, changer, "COMMIT")
 		want("Ada")
 		rows(t, changer, "DROP TABLE unrelated")

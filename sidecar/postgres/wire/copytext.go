@@ -76,7 +76,7 @@ func (c *Core) textField(o *owed, col column, raw []byte) {
 
 // replacement masks what is in scratch.
 func (c *Core) replacement(col column) []byte {
-	out, null, err := c.masker.Append(nil, col.method, textType, 0, c.scratch)
+	out, null, err := c.masker.Append(nil, col.method, textType, -1, 0, c.scratch)
 	if null || err != nil {
 		return nil
 	}

@@ -21,6 +21,7 @@ type field struct {
 	table  uint32 // its origin's oid; 0 where it is not plainly a column
 	attnum int16
 	typ    uint32
+	typmod int32
 	format int16 // as a RowDescription says; a statement's says text
 }
 
@@ -35,7 +36,7 @@ func describe(frame []byte, before *description) (*description, error) {
 	}
 	d := &description{raw: bytes.Clone(frame), fields: make([]field, len(m.Fields))}
 	for i, f := range m.Fields {
-		d.fields[i] = field{table: f.TableOID, attnum: int16(f.TableAttributeNumber), typ: f.DataTypeOID, format: f.Format}
+		d.fields[i] = field{table: f.TableOID, attnum: int16(f.TableAttributeNumber), typ: f.DataTypeOID, typmod: f.TypeModifier, format: f.Format}
 	}
 	return d, nil
 }

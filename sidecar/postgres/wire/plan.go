@@ -23,6 +23,7 @@ type column struct {
 	treatment treatment
 	method    policy.Method
 	typ       uint32
+	typmod    int32
 	format    int16
 }
 
@@ -86,7 +87,7 @@ func (c *Core) plan(o *owed, d *description, of *portal) *plan {
 	p.columns = make([]column, len(d.fields))
 	p.pass, p.detect = true, true
 	for i, f := range d.fields {
-		col := column{typ: f.typ, format: f.format}
+		col := column{typ: f.typ, typmod: f.typmod, format: f.format}
 		if of != nil {
 			col.format = formatOf(of.formats, i)
 		}

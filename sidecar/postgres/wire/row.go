@@ -188,7 +188,7 @@ func (c *Core) replace(dst []byte, col column, value []byte) []byte {
 	if col.treatment == treatNull {
 		return dst
 	}
-	out, null, err := c.masker.Append(dst, col.method, col.typ, col.format, value)
+	out, null, err := c.masker.Append(dst, col.method, col.typ, col.typmod, col.format, value)
 	if null || err != nil {
 		return dst[:start+4]
 	}
