@@ -136,7 +136,7 @@ func (t *tracer) cast(n *pg_query.TypeCast, sc *scope) Column {
 	return computed(out)
 }
 
-// operator is an operator expression. One that is named with a schema of its own may be anything.
+// operator is an operator expression. One that is not the server's own may be anything.
 func (t *tracer) operator(n *pg_query.A_Expr, sc *scope) Column {
 	out := proved
 	for _, side := range []*pg_query.Node{n.Lexpr, n.Rexpr} {
@@ -144,12 +144,17 @@ func (t *tracer) operator(n *pg_query.A_Expr, sc *scope) Column {
 			out = worse(out, t.operand(unwrap(side), sc))
 		}
 	}
-	names, _ := stringsOf(n.Name)
-	if schema, name := relationOf(names); schema != "" && schema != schemaCatalog && out.Proof == Clear {
+	return computed(t.applied(n.Name, out))
+}
+
+// applied is what an operator makes of its operands.
+func (t *tracer) applied(operator []*pg_query.Node, operands Column) Column {
+	names, _ := stringsOf(operator)
+	if schema, name := relationOf(names); name != "" && !knownOperator(schema, name) && operands.Proof == Clear {
 		t.impure = true
-		return unproved("operator " + schema + "." + name + " is not known to compute from its operands alone")
+		return unproved("operator " + dotted(names...) + " is not known to compute from its operands alone")
 	}
-	return computed(out)
+	return operands
 }
 
 // call is a function call.
@@ -206,7 +211,7 @@ func (t *tracer) subquery(n *pg_query.SubLink, sc *scope) Column {
 		out = inner.worst()
 	}
 	if n.Testexpr != nil {
-		out = worse(out, t.operand(unwrap(n.Testexpr), sc))
+		out = t.applied(n.OperName, worse(out, t.operand(unwrap(n.Testexpr), sc)))
 	}
 	t.infer(out)
 	if out.Proof == Clear && t.inferred != before {
