@@ -1,5 +1,7 @@
 package sql
 
+import "strings"
+
 // pureFunctions compute their result from their arguments alone, in every overload that pg_catalog has of them:
 // what they return is clear where the arguments are.
 var pureFunctions = words(`
@@ -113,4 +115,14 @@ func onlyReads(name string) bool {
 // returnsClear reports whether a function's result holds nothing but what its arguments do.
 func returnsClear(name string) bool {
 	return pureFunctions[name] || harmlessFunctions[name] || changingFunctions[name]
+}
+
+// MayChangeSession tells whether a function, by its name as in policy.SQL's Functions, may leave the session other than
+// it was: one that is not the server's own can call set_config, where no statement shows it.
+func MayChangeSession(function string) bool {
+	schema, name := "", function
+	if i := strings.LastIndexByte(function, '.'); i >= 0 {
+		schema, name = function[:i], function[i+1:]
+	}
+	return !isBuiltin(schema, name) || !returnsClear(name)
 }

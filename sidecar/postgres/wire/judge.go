@@ -2,6 +2,7 @@ package wire
 
 import (
 	"errors"
+	"slices"
 	"strings"
 
 	"github.com/chaperone-dev/chaperone/sidecar/policy"
@@ -241,6 +242,8 @@ func (j *judged) note(p *part) {
 		if s.Opaque {
 			j.names, j.tracked, j.catalogue = true, true, true
 		}
+		// Servers before 18 do not report their search_path: what a function has made of it has to be asked for.
+		j.tracked = j.tracked || slices.ContainsFunc(s.Functions, sql.MayChangeSession)
 		for t := range s.Tables {
 			j.touches = j.touches || j.rules.touches(&s.Tables[t])
 		}
