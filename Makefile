@@ -223,7 +223,7 @@ images: operator sidecar when ## Make the images without Docker and load them in
 			$(CLUSTER_COMMAND) image load $(CURDIR)/dist/$$program.tar; \
 		fi; \
 	done
-	@if [ "$(CLUSTER)" != current ]; then $(CLUSTER_COMMAND) image load toolbox postgres; fi
+	@if [ "$(CLUSTER)" != current ]; then $(CLUSTER_COMMAND) image load toolbox postgres sshd; fi
 
 .PHONY: deploy
 deploy: bin/helm ## Install or upgrade the chart in the cluster.

@@ -79,6 +79,15 @@ var distributions = map[string]distribution{
 			StopSignal:   "SIGINT", // fast shutdown (PostgreSQL manual, 19.5)
 		},
 	},
+	"sshd": {
+		packages: []string{"openssh-server"},
+		scripts:  map[string]string{"sshd-entrypoint.sh": "usr/local/bin/sshd-entrypoint"},
+		config: v1.Config{
+			Env:          []string{"PATH=/usr/local/bin:/usr/bin:/usr/sbin", "LANG=C.UTF-8"},
+			Entrypoint:   []string{"/usr/local/bin/sshd-entrypoint"},
+			ExposedPorts: map[string]struct{}{"22/tcp": {}},
+		},
+	},
 }
 
 // ExpectDistribution is how long BuildDistribution takes on two idle cores.

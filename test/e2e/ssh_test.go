@@ -1,0 +1,112 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+
+	"github.com/chaperone-dev/chaperone/test/environment"
+)
+
+// sshPolicy is a policy with an SSH target.
+func sshPolicy(namespace string, server *environment.SSHServer) string {
+	return fmt.Sprintf(`apiVersion: chaperone.dev/v1alpha1
+kind: AgentPolicy
+metadata: {name: ops, namespace: %[1]s}
+spec:
+  podSelector: {matchLabels: {app: agent}}
+  targets:
+  - name: bastion
+    hosts: [%[2]s]
+    port: 22
+    ssh:
+      user: %[3]s
+      credentials: {secretRef: {name: bastion}}
+      knownHosts: {configMapKeyRef: {name: bastion-hosts, key: known_hosts}}
+      rules:
+      - name: no-removal
+        match: {programs: [rm]}
+        action: Deny
+        message: files are removed by the pipeline
+      - name: changes
+        match: {programs: [touch]}
+        action: RequireApproval
+        approval: {timeout: 60s, wait: 60s}
+      - name: looking
+        match: {programs: [cat, echo, id, ls]}
+        action: Allow
+      masking:
+      - detectors: [Email]
+---
+`, namespace, server.Host(), environment.SSHUser)
+}
+
+var _ = Describe("An agent's SSH", Ordered, func() {
+	var namespace string
+	var server *environment.SSHServer
+	ssh := func(ctx context.Context, command string) result {
+		return inAgent(ctx, namespace, "ssh -o BatchMode=yes -o StrictHostKeyChecking=yes "+server.Host()+" "+command)
+	}
+
+	BeforeAll(func(ctx context.Context) {
+		namespace = newNamespace(ctx)
+		server = &environment.SSHServer{Namespace: namespace, Name: "bastion", Files: map[string]string{"contacts": "Ada: ada@lovelace.example\n"}}
+		Expect(server.Deploy(ctx, env)).To(Succeed())
+		Expect(env.SSHCredentials(ctx, namespace, "bastion", server)).To(Succeed())
+		startAgent(ctx, namespace, sshPolicy(namespace, server))
+	})
+
+	It("works with a key that the agent does not have, the host key checked strictly", func(ctx context.Context) {
+		result := ssh(ctx, "id -un")
+		Expect(result.Stdout).To(Equal(environment.SSHUser+"\n"), result.Output)
+	})
+
+	It("shows masked what commands print", func(ctx context.Context) {
+		result := ssh(ctx, "cat contacts")
+		Expect(result.Stdout).To(HavePrefix("Ada: "), result.Output)
+		Expect(result.Output).NotTo(ContainSubstring("lovelace"))
+	})
+
+	It("is refused by rule, with the rule's words and status 126", func(ctx context.Context) {
+		result := ssh(ctx, "'echo a; rm contacts'; echo status $?; "+"ssh -o BatchMode=yes "+server.Host()+" ls")
+		Expect(result.Output).To(ContainSubstring("files are removed by the pipeline"))
+		Expect(result.Output).To(ContainSubstring("no-removal"))
+		Expect(result.Output).To(ContainSubstring("status 126"))
+		Expect(result.Output).To(HaveSuffix("contacts\n"))
+	})
+
+	It("is refused a terminal and a forwarding, which no rule names", func(ctx context.Context) {
+		Expect(ssh(ctx, "-tt echo").Output).To(ContainSubstring("on a terminal is not allowed"))
+		result := inAgent(ctx, namespace, "ssh -o BatchMode=yes -W 127.0.0.1:22 "+server.Host())
+		Expect(result.Output).To(ContainSubstring("Local forwarding"))
+	})
+
+	It("waits for an approval, and runs once it is given", func(ctx context.Context) {
+		done := make(chan result, 1)
+		go func() { done <- ssh(ctx, "touch made") }()
+		apply(ctx, approverRole(namespace))
+		dana, err := env.NewUser(ctx, GinkgoT().TempDir(), "dana-"+namespace, "dba")
+		Expect(err).NotTo(HaveOccurred())
+		request := pendingRequest(ctx, namespace)
+		_, err = dana.Kubectl(ctx, "patch", "apr", request, "-n", namespace, "--type=merge", "-p", `{"spec":{"decision":{"verdict":"Approve","reason":"fine"}}}`)
+		Expect(err).NotTo(HaveOccurred())
+		Eventually(done).Should(Receive(HaveField("Output", ContainSubstring("waiting for approval: request "+request))))
+		Expect(ssh(ctx, "ls").Stdout).To(ContainSubstring("made"))
+	})
+
+	It("is recorded", func(ctx context.Context) {
+		Eventually(func(g Gomega) {
+			names := kubectl(ctx, "get", "rec", "-n", namespace, "-o", "jsonpath={.items[*].metadata.name}")
+			var all strings.Builder
+			for name := range strings.FieldsSeq(names) {
+				all.WriteString(kubectl(ctx, "get", "--raw", "/apis/logs.chaperone.dev/v1alpha1/namespaces/"+namespace+"/sessionrecordings/"+name+"/log"))
+			}
+			g.Expect(all.String()).To(ContainSubstring("rm contacts"))
+			g.Expect(all.String()).To(ContainSubstring("exit status 0"))
+			g.Expect(all.String()).NotTo(ContainSubstring("lovelace"))
+		}).Should(Succeed())
+	})
+})
