@@ -41,7 +41,7 @@ TEST_ARGS ?=
 
 CLUSTER_COMMAND := $(GO) -C hack/cluster run .
 GO_PACKAGES = $(GO) list -tags $(TAGS) ./...
-UNIT_PACKAGES = $$($(GO_PACKAGES) | grep -v -e /test/api -e /test/e2e)
+UNIT_PACKAGES = $$($(GO_PACKAGES) | grep -v -e /test/api -e /test/e2e -e /test/evasion)
 
 .PHONY: help
 help: ## List the targets.
@@ -125,7 +125,7 @@ lint: bin/golangci-lint bin/govulncheck bin/helm ## Run golangci-lint, govulnche
 
 .PHONY: test
 test: ## Run every test, the fastest first; builds a cluster for the last of them.
-	@hack/phases test-unit verify-generated test-api test-e2e
+	@hack/phases test-unit verify-generated test-evasion test-api test-e2e
 
 # Some tests run a real PostgreSQL out of Debian packages. A fresh machine has no lists of them, or lists so old that
 # the mirror has moved on.
@@ -139,6 +139,10 @@ test-unit: package-lists ## Test all packages that need no cluster and no API se
 	@{ $(GO) test -tags $(TAGS) $(TEST_ARGS) $(UNIT_PACKAGES); \
 		$(GO) -C hack/cluster test $(TEST_ARGS) ./...; \
 		$(GO) -C hack/protogen test $(TEST_ARGS) ./...; } | grep -v 'no test files'
+
+.PHONY: test-evasion
+test-evasion: package-lists ## Attack the sidecar as an adversary would, against real servers.
+	$(GO) test -p 1 -tags $(TAGS) -timeout 20m $(TEST_ARGS) ./test/evasion/...
 
 .PHONY: test-race
 test-race: package-lists ## Run the unit tests with the race detector.
