@@ -46,6 +46,7 @@ type chain struct {
 	events      int64
 	connections uint32
 	missing     int64
+	decided     decided
 	age, expiry *time.Timer
 
 	cutting sync.Mutex // orders the chunks; guards what follows. May be taken with appending held, not before it
@@ -151,7 +152,7 @@ func (c *chain) add(e *Event, now time.Time) error {
 func (c *chain) encode(e *Event, now time.Time) {
 	e.Time = max(0, now.Sub(c.start).Seconds())
 	before := len(c.raw)
-	if c.raw = appendEvent(c.raw, e); len(c.raw)-before > maxEvent {
+	if c.raw = appendRemembered(c.raw, e, &c.decided); len(c.raw)-before > maxEvent {
 		c.raw = appendBounded(c.raw[:before], e)
 	}
 }

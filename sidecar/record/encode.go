@@ -9,28 +9,56 @@ import (
 // appendEvent appends an event as a JSON line, without reflection: it runs for every command. Field names and
 // omissions are those of Event's tags; a test compares the two. Every character that a terminal could act on is
 // escaped.
-func appendEvent(b []byte, e *Event) []byte {
+func appendEvent(b []byte, e *Event) []byte { return appendRemembered(b, e, nil) }
+
+// decided remembers the encoding of what commands of one rule have in common, which is most commands: it is compared
+// faster than encoded.
+type decided struct {
+	verdict, audited, policy, rule string
+	generation                     int64
+	encoded                        []byte
+}
+
+// append appends verdict, audited, policy, generation, rule and message.
+func (d *decided) append(b []byte, e *Event) []byte {
+	if d == nil || e.Verdict == "" || e.Message != "" { // a result, or what is rare and may be long
+		return appendDecided(b, e)
+	}
+	if d.verdict != e.Verdict || d.audited != e.Audited || d.policy != e.Policy || d.generation != e.Generation ||
+		d.rule != e.Rule {
+		d.verdict, d.audited, d.policy, d.generation, d.rule = e.Verdict, e.Audited, e.Policy, e.Generation, e.Rule
+		d.encoded = appendDecided(d.encoded[:0], e)
+	}
+	return append(b, d.encoded...)
+}
+
+func appendDecided(b []byte, e *Event) []byte {
+	b = appendText(b, `,"verdict":`, e.Verdict)
+	b = appendText(b, `,"audited":`, e.Audited)
+	b = appendText(b, `,"policy":`, e.Policy)
+	b = appendInt(b, `,"generation":`, e.Generation)
+	b = appendText(b, `,"rule":`, e.Rule)
+	return appendText(b, `,"message":`, e.Message)
+}
+
+// appendRemembered is appendEvent with what d remembers of the events before.
+func appendRemembered(b []byte, e *Event, d *decided) []byte {
 	b = append(b, `{"t":`...)
 	b = appendSeconds(b, e.Time)
-	b = appendString(b, "kind", string(e.Kind))
-	b = appendUint(b, "conn", uint64(e.Connection))
-	b = appendUint(b, "cmd", e.Command)
-	b = appendText(b, "protocol", e.Protocol)
-	b = appendText(b, "peer", e.Peer)
-	b = appendText(b, "user", e.User)
-	b = appendText(b, "database", e.Database)
-	b = appendText(b, "client", e.Client)
-	b = appendText(b, "text", e.Text)
-	b = appendInt(b, "textLength", int64(e.TextLength))
-	b = appendText(b, "digest", e.Digest)
-	b = appendText(b, "verdict", e.Verdict)
-	b = appendText(b, "audited", e.Audited)
-	b = appendText(b, "policy", e.Policy)
-	b = appendInt(b, "generation", e.Generation)
-	b = appendText(b, "rule", e.Rule)
-	b = appendText(b, "message", e.Message)
-	b = appendText(b, "request", e.Request)
-	b = appendText(b, "decision", e.Decision)
+	b = appendString(b, `,"kind":`, string(e.Kind))
+	b = appendUint(b, `,"conn":`, uint64(e.Connection))
+	b = appendUint(b, `,"cmd":`, e.Command)
+	b = appendText(b, `,"protocol":`, e.Protocol)
+	b = appendText(b, `,"peer":`, e.Peer)
+	b = appendText(b, `,"user":`, e.User)
+	b = appendText(b, `,"database":`, e.Database)
+	b = appendText(b, `,"client":`, e.Client)
+	b = appendText(b, `,"text":`, e.Text)
+	b = appendInt(b, `,"textLength":`, int64(e.TextLength))
+	b = appendText(b, `,"digest":`, e.Digest)
+	b = d.append(b, e)
+	b = appendText(b, `,"request":`, e.Request)
+	b = appendText(b, `,"decision":`, e.Decision)
 	if len(e.Deciders) > 0 {
 		b = append(b, `,"deciders":[`...)
 		for i, d := range e.Deciders {
@@ -41,16 +69,16 @@ func appendEvent(b []byte, e *Event) []byte {
 		}
 		b = append(b, ']')
 	}
-	b = appendText(b, "tag", e.Tag)
-	b = appendInt(b, "rows", e.Rows)
-	b = appendInt(b, "bytes", e.Bytes)
-	b = appendInt(b, "masked", e.Masked)
-	b = appendText(b, "sqlstate", e.SQLSTATE)
-	b = appendText(b, "error", e.Error)
-	b = appendText(b, "stream", e.Stream)
-	b = appendText(b, "data", e.Data)
-	b = appendInt(b, "columns", int64(e.Columns))
-	b = appendInt(b, "lines", int64(e.Lines))
+	b = appendText(b, `,"tag":`, e.Tag)
+	b = appendInt(b, `,"rows":`, e.Rows)
+	b = appendInt(b, `,"bytes":`, e.Bytes)
+	b = appendInt(b, `,"masked":`, e.Masked)
+	b = appendText(b, `,"sqlstate":`, e.SQLSTATE)
+	b = appendText(b, `,"error":`, e.Error)
+	b = appendText(b, `,"stream":`, e.Stream)
+	b = appendText(b, `,"data":`, e.Data)
+	b = appendInt(b, `,"columns":`, int64(e.Columns))
+	b = appendInt(b, `,"lines":`, int64(e.Lines))
 	return append(b, '}', '\n')
 }
 
@@ -70,24 +98,20 @@ func appendSeconds(b []byte, seconds float64) []byte {
 		byte('0'+micros/100%10), byte('0'+micros/10%10), byte('0'+micros%10))
 }
 
-func appendKey(b []byte, key string) []byte {
-	b = append(b, ',', '"')
-	b = append(b, key...)
-	return append(b, '"', ':')
-}
+// The keys that these take stand with comma, quotes and colon.
 
 func appendUint(b []byte, key string, n uint64) []byte {
 	if n == 0 {
 		return b
 	}
-	return strconv.AppendUint(appendKey(b, key), n, 10)
+	return strconv.AppendUint(append(b, key...), n, 10)
 }
 
 func appendInt(b []byte, key string, n int64) []byte {
 	if n == 0 {
 		return b
 	}
-	return strconv.AppendInt(appendKey(b, key), n, 10)
+	return strconv.AppendInt(append(b, key...), n, 10)
 }
 
 func appendText(b []byte, key, s string) []byte {
@@ -97,7 +121,7 @@ func appendText(b []byte, key, s string) []byte {
 	return appendString(b, key, s)
 }
 
-func appendString(b []byte, key, s string) []byte { return appendQuoted(appendKey(b, key), s) }
+func appendString(b []byte, key, s string) []byte { return appendQuoted(append(b, key...), s) }
 
 // plain marks the bytes that a JSON string holds as they are.
 var plain = func() (t [256]bool) {

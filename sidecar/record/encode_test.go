@@ -147,3 +147,18 @@ func TestEightBytesArePlainWhenEachIs(t *testing.T) {
 		}
 	}
 }
+
+func TestWhatIsRememberedOfOneEventIsNotToldOfAnother(t *testing.T) {
+	random := rand.New(rand.NewPCG(5, 6))
+	pick := func(of ...string) string { return of[random.IntN(len(of))] }
+	var d decided
+	for range 5000 {
+		e := Event{
+			Kind: KindCommand, Text: pick("SELECT 1", "SELECT 2"), Verdict: pick("", "Allow", "Deny"), Audited: pick("", "Deny"),
+			Policy: pick("", "a/p", "a/q"), Generation: int64(random.IntN(2)), Rule: pick("", "r", "s"), Message: pick("", "", "no"),
+		}
+		if got, want := appendRemembered(nil, &e, &d), appendEvent(nil, &e); string(got) != string(want) {
+			t.Fatalf("got  %s\nwant %s", got, want)
+		}
+	}
+}
