@@ -21,8 +21,8 @@ type grants struct {
 
 // stands tells whether access to the target stands, and until when. Where it does not, the caller is the one to ask, and
 // calls unlock when it has; one whose ctx ends meanwhile is too.
-func (g *grants) stands(ctx context.Context, ref policy.Ref, now time.Time) (until time.Time, granted bool, unlock func()) {
-	key := ref.Policy + "\x00" + ref.Target.Name
+func (g *grants) stands(ctx context.Context, demand policy.AccessDemand, now time.Time) (until time.Time, granted bool, unlock func()) {
+	key := demand.Policy + "\x00" + demand.Target
 	g.mu.Lock()
 	if g.until == nil {
 		g.until, g.asking = make(map[string]time.Time), make(map[string]chan struct{})
@@ -50,10 +50,10 @@ func (g *grants) stands(ctx context.Context, ref policy.Ref, now time.Time) (unt
 }
 
 // keep notes that access is granted until then.
-func (g *grants) keep(ref policy.Ref, until time.Time) time.Time {
+func (g *grants) keep(demand policy.AccessDemand, until time.Time) time.Time {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.until[ref.Policy+"\x00"+ref.Target.Name] = until
+	g.until[demand.Policy+"\x00"+demand.Target] = until
 	return until
 }
 

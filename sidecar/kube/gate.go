@@ -82,7 +82,7 @@ func (x *exchange) ask(v policy.Verdict) (*session.Grant, *refusal) {
 	}
 	ask := session.Ask{
 		Verdict: v, Target: x.rules.Name(), Protocol: policy.ProtocolKubernetes,
-		Text: x.asked(), Length: x.length + len(x.body), Digest: x.digest,
+		Text: x.asked(), Length: x.length + len(x.body), Digest: x.digest, Justification: x.justification(),
 	}
 	request := ""
 	grant, err := x.session.Approvals.Await(x.r.Context(), ask, func(name string) {
@@ -112,7 +112,7 @@ func (x *exchange) ask(v policy.Verdict) (*session.Grant, *refusal) {
 	if err != nil {
 		text = err.Error()
 	}
-	if rerr := x.recordApproval(ask, request, decision(err), grant, text); rerr != nil && refused == nil {
+	if rerr := x.recordApproval(ask, request, session.Decision(err), grant, text); rerr != nil && refused == nil {
 		refused = unrecorded(rerr)
 	}
 	if ferr := x.flush(refused != nil); ferr != nil && refused == nil && x.rules.Recording().OnFailure != policy.Continue {
@@ -145,29 +145,17 @@ func (x *exchange) recordApproval(ask session.Ask, request, decision string, gra
 	return x.session.Recorder.Record(e)
 }
 
-// decision names how an approval ended, as a recording says it.
-func decision(err error) string {
-	switch {
-	case err == nil:
-		return "Approved"
-	case errors.Is(err, session.ErrDenied):
-		return "Denied"
-	case errors.Is(err, session.ErrExpired):
-		return "Expired"
-	case errors.Is(err, session.ErrUnavailable):
-		return "Unavailable"
-	}
-	return "Pending" // people may still decide, though nobody waits any more
-}
-
-// admit sees to access that people have to grant, for each target in turn; end ends the time that it is granted for.
+// admit sees to access that people have to grant, for each policy in turn; end ends the time that it is granted for.
 func (x *exchange) admit() (end func(), refused *refusal) {
 	var until time.Time
-	for _, ref := range x.rules.Targets() {
-		if ref.Target.Access == nil {
+	for _, demand := range x.rules.Access() {
+		if demand.Audited {
+			if err := x.auditAccess(demand); err != nil {
+				return nil, unrecorded(err)
+			}
 			continue
 		}
-		at, refused := x.accessTo(ref)
+		at, refused := x.accessTo(demand)
 		if refused != nil {
 			return nil, refused
 		}
@@ -183,43 +171,64 @@ func (x *exchange) admit() (end func(), refused *refusal) {
 	return cancel, nil
 }
 
-// ruleAccess is the rule's name in the approval of access itself.
-const ruleAccess = "access"
+// auditAccess notes, once for a connection, what a policy in Audit would have asked for.
+func (x *exchange) auditAccess(demand policy.AccessDemand) error {
+	key := demand.Policy + "\x00" + demand.Target
+	if x.connection.audited[key] {
+		return nil
+	}
+	if x.connection.audited == nil {
+		x.connection.audited = make(map[string]bool)
+	}
+	x.connection.audited[key] = true
+	text := accessText(demand)
+	e := record.Event{
+		Kind: record.KindCommand, Text: text, TextLength: len(text), Verdict: string(policy.Allow),
+		Policy: demand.Policy, Generation: demand.Generation, Rule: policy.RuleAccess,
+	}
+	if demand.Approval != nil {
+		e.Audited = string(policy.RequireApproval)
+	}
+	return x.session.Recorder.Record(e)
+}
+
+func accessText(demand policy.AccessDemand) string {
+	text := "use the API server of target " + demand.Target
+	if demand.MaxDurationSeconds > 0 {
+		text += fmt.Sprintf(" for %s", time.Duration(demand.MaxDurationSeconds)*time.Second)
+	}
+	return text
+}
 
 // accessTo returns until when the target may be used, zero where that has no end.
-func (x *exchange) accessTo(ref policy.Ref) (time.Time, *refusal) {
-	approval := ref.Target.Access.Approval
-	limit := time.Duration(ref.Target.Access.MaxDurationSeconds) * time.Second
-	grants := &x.connection.access
-	if limit > 0 && approval != nil {
-		// Every request of kubectl is a connection: what is granted for a time is granted to the pod.
-		grants = &x.granted
-	}
-	if approval == nil {
-		if limit == 0 {
-			return time.Time{}, nil
-		}
+func (x *exchange) accessTo(demand policy.AccessDemand) (time.Time, *refusal) {
+	limit := time.Duration(demand.MaxDurationSeconds) * time.Second
+	if demand.Approval == nil {
 		end := x.began.Add(limit)
 		if time.Now().After(end) {
 			return time.Time{}, &refusal{code: http.StatusForbidden, reason: "Forbidden", message: fmt.Sprintf(
-				"the time that access to target %s lasts for (%s) is over for this connection; connect again", ref.Target.Name, limit)}
+				"the time that access to target %s lasts for (%s) is over for this connection; connect again", demand.Target, limit)}
 		}
 		return end, nil
 	}
-	until, granted, unlock := grants.stands(x.r.Context(), ref, time.Now())
+	grants := &x.connection.access
+	if limit > 0 {
+		// Every request of kubectl is a connection: what is granted for a time is granted to the pod.
+		grants = &x.granted
+	}
+	until, granted, unlock := grants.stands(x.r.Context(), demand, time.Now())
 	if granted {
 		return until, nil
 	}
 	defer unlock()
-	text := fmt.Sprintf("use the API server of target %s", ref.Target.Name)
-	if limit > 0 {
-		text += fmt.Sprintf(" for %s", limit)
-	}
+	text := accessText(demand)
 	ask := session.Ask{
-		Verdict: policy.Verdict{Action: policy.RequireApproval, Policy: ref.Policy, Rule: ruleAccess, Approval: approval,
-			Message: "access to target " + ref.Target.Name + " is granted by people"},
-		Target: ref.Target.Name, Protocol: policy.ProtocolKubernetes,
-		Text: text, Length: len(text), Digest: digestOf(text, ref.Policy),
+		Verdict: policy.Verdict{
+			Action: policy.RequireApproval, Policy: demand.Policy, Generation: demand.Generation, Rule: policy.RuleAccess,
+			Approval: demand.Approval, Message: "access to target " + demand.Target + " is granted by people",
+		},
+		Target: demand.Target, Protocol: policy.ProtocolKubernetes,
+		Text: text, Length: len(text), Digest: digestOf(text, demand.Policy), Justification: x.justification(),
 	}
 	name := ""
 	grant, err := x.session.Approvals.Await(x.r.Context(), ask, func(request string) {
@@ -230,7 +239,7 @@ func (x *exchange) accessTo(ref policy.Ref) (time.Time, *refusal) {
 		err = session.ErrUnavailable
 	}
 	if err != nil {
-		_ = x.recordApproval(ask, name, decision(err), nil, err.Error())
+		_ = x.recordApproval(ask, name, session.Decision(err), nil, err.Error())
 		if x.r.Context().Err() != nil {
 			return time.Time{}, errGone
 		}
@@ -239,8 +248,22 @@ func (x *exchange) accessTo(ref policy.Ref) (time.Time, *refusal) {
 	if err := x.recordApproval(ask, name, "Approved", grant, ""); err != nil {
 		return time.Time{}, unrecorded(err)
 	}
-	if limit == 0 {
-		return grants.keep(ref, time.Time{}), nil
+	return grants.keep(demand, lasts(demand, grant, time.Now())), nil
+}
+
+// lasts is until when a grant of access holds: no longer than people granted it for, nor than the policy says; zero
+// where neither bounds it.
+func lasts(demand policy.AccessDemand, grant *session.Grant, now time.Time) time.Time {
+	until := grant.NotAfter
+	if demand.MaxDurationSeconds > 0 {
+		if end := now.Add(time.Duration(demand.MaxDurationSeconds) * time.Second); until.IsZero() || end.Before(until) {
+			until = end
+		}
 	}
-	return grants.keep(ref, time.Now().Add(limit)), nil
+	return until
+}
+
+// justification is the agent's own words, if any.
+func (x *exchange) justification() string {
+	return session.Justification(x.r.Header.Get(session.JustificationHeader), x.rules.detectors.Text)
 }

@@ -82,6 +82,8 @@ type connection struct {
 	commands commandNumbers
 	access   grants
 	began    time.Time
+	// audited are the demands for access of policies in Audit that are in the recording.
+	audited map[string]bool
 	// greeted is set once the connection is in the recording; requests of one connection come one after another.
 	greeted bool
 }
