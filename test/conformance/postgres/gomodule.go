@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/chaperone-dev/chaperone/test/conformance/difference"
 	"github.com/chaperone-dev/chaperone/test/postgresserver"
 )
 
@@ -114,16 +115,16 @@ func outcomes(text []byte) (map[string]string, error) {
 
 // compared makes a report of outcomes of both sides. A package's own outcome is that of its tests, but where it
 // ended before them.
-func compared(direct, through map[string]string) report {
-	out := make(report)
+func compared(direct, through map[string]string) difference.Report {
+	out := make(difference.Report)
 	for test, outcome := range direct {
 		if strings.Contains(test[strings.LastIndexByte(test, '/')+1:], ".") {
-			out[test] = result{differs: through[test] != outcome}
+			out[test] = difference.Result{Differs: through[test] != outcome}
 		}
 	}
 	for test := range through {
 		if _, ok := direct[test]; !ok && strings.Contains(test[strings.LastIndexByte(test, '/')+1:], ".") {
-			out[test] = result{differs: true}
+			out[test] = difference.Result{Differs: true}
 		}
 	}
 	return out

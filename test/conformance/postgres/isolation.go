@@ -3,10 +3,12 @@ package main
 import (
 	"context"
 	"path/filepath"
+
+	"github.com/chaperone-dev/chaperone/test/conformance/difference"
 )
 
 // runIsolation runs the isolation suite (src/test/isolation).
-func runIsolation(ctx context.Context, b *bench) (report, error) {
+func runIsolation(ctx context.Context, b *bench) (difference.Report, error) {
 	folder, err := b.built(ctx, "src/test/isolation")
 	if err != nil {
 		return nil, err
@@ -34,13 +36,13 @@ func runIsolation(ctx context.Context, b *bench) (report, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := make(report)
+	out := make(difference.Report)
 	for test, messages := range refused {
 		differs, err := b.differ(test, "isolation-direct", "isolation-sidecar")
 		if err != nil {
 			return nil, err
 		}
-		out[test] = result{differs: differs, refusals: messages}
+		out[test] = difference.Result{Differs: differs, Refusals: messages}
 	}
 	return out, nil
 }

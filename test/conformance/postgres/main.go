@@ -18,13 +18,14 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/chaperone-dev/chaperone/test/conformance/difference"
 	"github.com/chaperone-dev/chaperone/test/postgresserver"
 )
 
 // suites in the order in which they run, the fastest first.
 var suites = []struct {
 	name string
-	run  func(context.Context, *bench) (report, error)
+	run  func(context.Context, *bench) (difference.Report, error)
 }{
 	{"pipeline", runPipeline},
 	{"pq", runPQ},
@@ -84,11 +85,11 @@ func conform() error {
 			failures = append(failures, fmt.Errorf("%s: %w", s.name, err))
 			continue
 		}
-		listed, err := readList(s.name)
+		listed, err := difference.Read(lists, s.name)
 		if err != nil {
 			return err
 		}
-		failures = append(failures, r.judge(os.Stdout, s.name, listed, b.only != nil)...)
+		failures = append(failures, r.Judge(os.Stdout, s.name, listed, b.only != nil)...)
 		fmt.Printf("%s took %s\n", s.name, time.Since(begin).Round(time.Second))
 	}
 	return errors.Join(failures...)

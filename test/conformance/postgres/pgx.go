@@ -8,10 +8,12 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+
+	"github.com/chaperone-dev/chaperone/test/conformance/difference"
 )
 
 // runPGX runs the tests of pgx, in the version that this module uses.
-func runPGX(ctx context.Context, b *bench) (report, error) {
+func runPGX(ctx context.Context, b *bench) (difference.Report, error) {
 	version, err := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Version}}", "github.com/jackc/pgx/v5").Output()
 	if err != nil {
 		return nil, fmt.Errorf("looking for the version of pgx: %w", err)

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/chaperone-dev/chaperone/test/conformance/difference"
 	"github.com/chaperone-dev/chaperone/test/postgresserver"
 )
 
@@ -18,7 +19,7 @@ var endless = map[string]bool{"uniqviol": true}
 
 // runPipeline runs libpq_pipeline (src/test/modules/libpq_pipeline): each of its tests, its output, and libpq's
 // trace of every message of both directions.
-func runPipeline(ctx context.Context, b *bench) (report, error) {
+func runPipeline(ctx context.Context, b *bench) (difference.Report, error) {
 	folder, err := b.built(ctx, "src/test/modules/libpq_pipeline")
 	if err != nil {
 		return nil, err
@@ -62,9 +63,9 @@ func runPipeline(ctx context.Context, b *bench) (report, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := make(report)
+	out := make(difference.Report)
 	for test, said := range outputs["direct"] {
-		out[test] = result{differs: said != outputs["sidecar"][test], refusals: refused[test]}
+		out[test] = difference.Result{Differs: said != outputs["sidecar"][test], Refusals: refused[test]}
 	}
 	return out, nil
 }

@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"fmt"
+
+	"github.com/chaperone-dev/chaperone/test/conformance/difference"
 )
 
 // pqVersion is the release of lib/pq whose tests run.
@@ -10,12 +12,12 @@ const pqVersion = "v1.12.3"
 
 // runPQ runs the tests of lib/pq, as its own continuous integration does: with values in text, and in binary where
 // it can.
-func runPQ(ctx context.Context, b *bench) (report, error) {
+func runPQ(ctx context.Context, b *bench) (difference.Report, error) {
 	folder, err := b.module(ctx, "github.com/lib/pq", pqVersion)
 	if err != nil {
 		return nil, err
 	}
-	out := make(report)
+	out := make(difference.Report)
 	for _, binary := range []string{"no", "yes"} {
 		ended := make(map[string]map[string]string)
 		err := b.both(func(s *side) error {

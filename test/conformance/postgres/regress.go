@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/chaperone-dev/chaperone/test/conformance/difference"
 )
 
 // Scripts that make what the others use, by C functions and files of the server: those that follow run on what they
@@ -18,7 +20,7 @@ import (
 var setup = []string{"test_setup", "create_function_c"}
 
 // runRegress runs the regression suite (src/test/regress).
-func runRegress(ctx context.Context, b *bench) (report, error) {
+func runRegress(ctx context.Context, b *bench) (difference.Report, error) {
 	folder, err := b.built(ctx, "src/test/regress")
 	if err != nil {
 		return nil, err
@@ -75,7 +77,7 @@ func runRegress(ctx context.Context, b *bench) (report, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := make(report)
+	out := make(difference.Report)
 	for test, messages := range refused {
 		direct, through := "regress-direct", "regress-sidecar"
 		if slices.Contains(setup, test) {
@@ -85,7 +87,7 @@ func runRegress(ctx context.Context, b *bench) (report, error) {
 		if err != nil {
 			return nil, err
 		}
-		out[test] = result{differs: differs, refusals: messages}
+		out[test] = difference.Result{Differs: differs, Refusals: messages}
 	}
 	return out, nil
 }

@@ -1,45 +1,44 @@
-package main
+// Package difference judges suites that ran twice, past the sidecar and through it: what differs has to stand on a list
+// with its reason, and what is listed has to differ.
+package difference
 
 import (
-	"embed"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
 	"slices"
 	"strings"
 )
 
-// result is how a test went.
-type result struct {
-	// differs says that its output through the sidecar was not the one past it.
-	differs bool
-	// refusals are the sidecar's own messages to it.
-	refusals map[string]struct{}
+// Result is how a test went.
+type Result struct {
+	// Differs says that its output through the sidecar was not the one past it.
+	Differs bool
+	// Refusals are the sidecar's own messages to it.
+	Refusals map[string]struct{}
 }
 
-// report is a suite's results by the tests' names.
-type report map[string]result
+// Report is a suite's results by the tests' names.
+type Report map[string]Result
 
-//go:embed lists
-var lists embed.FS
-
-// list holds the differences that are known: a test's reasons, each the text of what the sidecar refuses it, or
+// List holds the differences that are known: a test's reasons, each the text of what the sidecar refuses it, or
 // words of ours behind a "!" where nothing was refused.
-type list map[string][]string
+type List map[string][]string
 
-// readList reads the differences of a suite: a test's name, a colon, and one reason, a line each; empty lines and
-// those behind a # are for people.
-func readList(suite string) (list, error) {
-	text, err := lists.ReadFile("lists/" + suite + ".txt")
+// Read reads the differences of a suite from the file lists/SUITE.txt: a test's name, a colon, and one reason, a line
+// each; empty lines and those behind a # are for people.
+func Read(lists fs.FS, suite string) (List, error) {
+	text, err := fs.ReadFile(lists, "lists/"+suite+".txt")
 	if err != nil {
 		return nil, err
 	}
-	return parseList(string(text))
+	return parse(string(text))
 }
 
-func parseList(text string) (list, error) {
-	out := make(list)
+func parse(text string) (List, error) {
+	out := make(List)
 	for line := range strings.Lines(text) {
 		line = strings.TrimSpace(line)
 		if line == "" || strings.HasPrefix(line, "#") {
@@ -57,14 +56,15 @@ func parseList(text string) (list, error) {
 	return out, nil
 }
 
-// judge compares results with the list and says what does not hold. partial runs leave listed tests out.
-func (r report) judge(w io.Writer, suite string, listed list, partial bool) []error {
+// Judge compares results with the list, prints a line of figures, and returns what does not hold. Partial runs leave
+// listed tests out.
+func (r Report) Judge(w io.Writer, suite string, listed List, partial bool) []error {
 	var failures []error
 	fail := func(format string, args ...any) { failures = append(failures, fmt.Errorf(suite+"/"+format, args...)) }
 	same, differ := 0, 0
 	for _, test := range slices.Sorted(maps.Keys(r)) {
 		result, reasons := r[test], listed[test]
-		if result.differs {
+		if result.Differs {
 			differ++
 		} else {
 			same++
@@ -73,19 +73,19 @@ func (r report) judge(w io.Writer, suite string, listed list, partial bool) []er
 		for _, reason := range reasons {
 			if strings.HasPrefix(reason, "!") {
 				own++
-			} else if _, ok := result.refusals[reason]; !ok {
+			} else if _, ok := result.Refusals[reason]; !ok {
 				fail("%s: listed, but not refused: %s", test, reason)
 			}
 		}
-		for _, refusal := range slices.Sorted(maps.Keys(result.refusals)) {
+		for _, refusal := range slices.Sorted(maps.Keys(result.Refusals)) {
 			if !slices.Contains(reasons, refusal) {
 				fail("%s: refused, but not listed: %s", test, refusal)
 			}
 		}
 		switch {
-		case result.differs && len(reasons) == 0 && len(result.refusals) == 0:
+		case result.Differs && len(reasons) == 0 && len(result.Refusals) == 0:
 			fail("%s: differs, nothing was refused, and it is not listed", test)
-		case !result.differs && own > 0:
+		case !result.Differs && own > 0:
 			fail("%s: listed, but it does not differ", test)
 		}
 	}

@@ -1,0 +1,6 @@
+package main
+
+import "embed"
+
+//go:embed lists
+var lists embed.FS
