@@ -169,8 +169,39 @@ type PostgresTarget struct {
 	// +kubebuilder:default=Allow
 	// +optional
 	Inference Action `json:"inference,omitempty"`
+	// refusals change the list of functions and relations that no rule can allow.
+	//
+	// +optional
+	Refusals *PostgresRefusals `json:"refusals,omitempty"`
 	// +optional
 	Limits *PostgresLimits `json:"limits,omitempty"`
+}
+
+// PostgresRefusals add to the built-in list of functions and relations that are refused before any rule is asked, and
+// take from it.
+type PostgresRefusals struct {
+	// functions are globs over function or schema.function that no statement may call.
+	//
+	// +kubebuilder:validation:MaxItems=128
+	// +kubebuilder:validation:items:MaxLength=140
+	// +listType=set
+	// +optional
+	Functions []string `json:"functions,omitempty"`
+	// tables are globs over schema.table that no statement may use.
+	//
+	// +kubebuilder:validation:MaxItems=128
+	// +kubebuilder:validation:items:Pattern=`^[^.]+\.[^.]+$`
+	// +kubebuilder:validation:items:MaxLength=140
+	// +listType=set
+	// +optional
+	Tables []string `json:"tables,omitempty"`
+	// exempt are groups of the built-in list that are left to the rules.
+	//
+	// +kubebuilder:validation:MaxItems=4
+	// +kubebuilder:validation:items:Enum=ServerControl;Sessions;Statistics;Connections
+	// +listType=set
+	// +optional
+	Exempt []string `json:"exempt,omitempty"`
 }
 
 // PostgresTLS is TLS toward the server, in the sense of libpq's sslmode.

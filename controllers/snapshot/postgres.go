@@ -36,6 +36,12 @@ func (c *converter) postgres(at Path, in *v1alpha1.PostgresTarget) *policy.Postg
 			Method:    policy.Method(or(m.Method, string(policy.MaskRedact))),
 		})
 	}
+	if r := in.Refusals; r != nil {
+		out.Refusals = policy.Refusals{Functions: r.Functions, Tables: r.Tables}
+		for _, group := range r.Exempt {
+			out.Refusals.Exempt = append(out.Refusals.Exempt, policy.RefusalGroup(group))
+		}
+	}
 	if in.Limits != nil {
 		out.Limits = c.limits(at.Child("limits"), in.Limits)
 	}

@@ -69,6 +69,7 @@ spec:
       - columns: ["public.customers.card_number"]
       - detectors: [CreditCard, Email]
         method: Partial
+      refusals: {functions: ["audit.*"], tables: ["vault.*"], exempt: [Sessions]}
       limits: {rows: 1000, bytes: 64Mi, statementTimeout: 1500ms}
 `
 
@@ -122,7 +123,8 @@ func TestPolicyFillsDefaultsAndResolvesReferences(t *testing.T) {
 					{Columns: []string{"public.customers.card_number"}, Method: policy.MaskRedact},
 					{Detectors: []string{"CreditCard", "Email"}, Method: policy.MaskPartial},
 				},
-				Limits: policy.Limits{Rows: 1000, Bytes: 64 << 20, StatementTimeoutMS: 1500},
+				Refusals: policy.Refusals{Functions: []string{"audit.*"}, Tables: []string{"vault.*"}, Exempt: []policy.RefusalGroup{policy.RefuseSessions}},
+				Limits:   policy.Limits{Rows: 1000, Bytes: 64 << 20, StatementTimeoutMS: 1500},
 			},
 		}},
 	}

@@ -77,6 +77,11 @@ type SQL struct {
 	// Refused names why the statement is refused whatever the rules say (a function that takes SQL as text,
 	// server-side file access, replication). Empty: judge by the rules.
 	Refused string
+	// Guarded names why the statement is refused by every policy that does not exempt the group.
+	Guarded []Guard
+	// Mentions are names in a definition (of an operator, an aggregate, a cast, a trigger) of which any may be that of
+	// a function which it will call.
+	Mentions []string
 	// Opaque says that the statement's effect cannot be seen (DO, CALL, untrusted languages).
 	Opaque bool
 	// ReadOnly is true for a statement that only reads (used by recording durability).
@@ -89,6 +94,12 @@ type SQL struct {
 	Infers string
 	// Fingerprint is literal-free: equal for statements that differ only in constants.
 	Fingerprint string
+}
+
+// Guard is one reason to refuse a statement that a policy may leave to its rules.
+type Guard struct {
+	Group RefusalGroup
+	Why   string
 }
 
 // Table is a relation and how it is used.

@@ -29,6 +29,7 @@ type compiledTarget struct {
 	hosts    []string
 	port     uint16
 	rules    []compiledRule
+	refusals compiledRefusals
 	fallback Action // the target's defaultAction
 	// unrecognised is what happens to a command that was not understood: Deny or RequireApproval.
 	unrecognised Action

@@ -5,6 +5,7 @@ const (
 	RuleDefault      = "default"      // the target's defaultAction
 	RuleUnrecognised = "unrecognised" // the command could not be understood
 	RuleBuiltin      = "builtin"      // refused whatever the rules say
+	RuleRefusals     = "refusals"     // a function or table that the policy itself refuses before any rule
 	RuleEgress       = "egress"       // a connection that no target is for
 	RuleMasking      = "masking"      // would carry a protected value where it cannot be masked
 	RuleInference    = "inference"    // uses a protected column outside plain output

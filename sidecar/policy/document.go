@@ -141,7 +141,9 @@ type Postgres struct {
 	Unrecognised  Action    `json:"unrecognised,omitempty"` // Deny (default) or RequireApproval
 	Masking       []Masking `json:"masking,omitempty"`
 	Inference     Action    `json:"inference,omitempty"` // "", Deny or RequireApproval
-	Limits        Limits    `json:"limits"`
+	// Refusals change the list of what is refused whatever the rules say.
+	Refusals Refusals `json:"refusals,omitzero"`
+	Limits   Limits   `json:"limits"`
 }
 
 // Limits bound one statement. Zero means no limit.

@@ -89,6 +89,10 @@ func (t *compiledTarget) decide(cmd *Command) Verdict {
 
 func (t *compiledTarget) decideSQL(v Verdict, cmd *Command) Verdict {
 	s := cmd.SQL
+	if rule, why := t.refusals.refuses(s); why != "" {
+		v.Action, v.Rule, v.Message = Deny, rule, s.Command+" refused: "+why
+		return v
+	}
 	if s.Launders != "" && len(t.target.Postgres.Masking) > 0 {
 		v.Action, v.Rule, v.Message = Deny, RuleMasking, s.Command+" refused: "+s.Launders
 		return v
@@ -198,10 +202,7 @@ func (s *SQL) what() string {
 			if i > 0 {
 				b.WriteString(", ")
 			}
-			if schema := s.Tables[i].Schema; schema != "" {
-				b.WriteString(schema + ".")
-			}
-			b.WriteString(s.Tables[i].Name)
+			b.WriteString(s.Tables[i].what())
 		}
 	}
 	if s.Opaque {

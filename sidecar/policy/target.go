@@ -17,7 +17,7 @@ const (
 
 // builtinRules are names that the verdicts use themselves; a rule of that name would make a refusal ambiguous.
 var builtinRules = map[string]bool{
-	RuleDefault: true, RuleUnrecognised: true, RuleBuiltin: true, RuleEgress: true, RuleMasking: true, RuleInference: true, RuleConflict: true, RuleAccess: true,
+	RuleDefault: true, RuleUnrecognised: true, RuleBuiltin: true, RuleRefusals: true, RuleEgress: true, RuleMasking: true, RuleInference: true, RuleConflict: true, RuleAccess: true,
 }
 
 func compileTarget(p *compiledPolicy, doc *Target) (*compiledTarget, error) {
@@ -33,6 +33,10 @@ func compileTarget(p *compiledPolicy, doc *Target) (*compiledTarget, error) {
 		t.protocol, t.fallback, t.unrecognised, rules = ProtocolPostgres, pg.DefaultAction, pg.Unrecognised, pg.Rules
 		if err := checkPostgres(at, pg); err != nil {
 			return nil, err
+		}
+		var err error
+		if t.refusals, err = compileRefusals(&pg.Refusals); err != nil {
+			return nil, fmt.Errorf("%s: %w", at, err)
 		}
 		t.defaultPort(defaultPostgresPort)
 	}

@@ -1,6 +1,7 @@
 package sql
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/chaperone-dev/chaperone/sidecar/policy"
@@ -91,6 +92,24 @@ func (b *builder) addFunction(name string) {
 func (b *builder) refuse(why string) {
 	if b.sql.Refused == "" {
 		b.sql.Refused = why
+	}
+}
+
+// guard notes that a group of the list is why the command is not forwarded.
+func (b *builder) guard(g *Group, what string) {
+	why := what + " may not be used: " + g.Why
+	if !g.Name.Exemptible() {
+		b.refuse(why)
+		return
+	}
+	if !slices.ContainsFunc(b.sql.Guarded, func(o policy.Guard) bool { return o.Group == g.Name }) {
+		b.sql.Guarded = append(b.sql.Guarded, policy.Guard{Group: g.Name, Why: why})
+	}
+}
+
+func (b *builder) addMention(name string) {
+	if !slices.Contains(b.sql.Mentions, name) {
+		b.sql.Mentions = append(b.sql.Mentions, name)
 	}
 }
 

@@ -30,19 +30,6 @@ pg_ts_config pg_ts_config_map pg_ts_dict pg_ts_parser pg_ts_template pg_type pg_
 pg_user_mappings pg_views pg_wait_events
 `)
 
-// refusedCatalogues may not be read at all; each holds secrets of the server or stands for access to its files.
-var refusedCatalogues = map[string]string{
-	"pg_authid":              "it holds password hashes",
-	"pg_shadow":              "it holds password hashes",
-	"pg_user_mapping":        "it holds passwords of foreign servers",
-	"pg_user_mappings":       "it holds passwords of foreign servers",
-	"pg_subscription":        "it holds connection strings of other servers",
-	"pg_largeobject":         "it is the raw content of every large object; use lo_get",
-	"pg_hba_file_rules":      "it reads the server's files",
-	"pg_ident_file_mappings": "it reads the server's files",
-	"pg_file_settings":       "it reads the server's files",
-}
-
 // leakyCatalogues hold values out of tables or of other sessions' statements: where columns are masked, nothing
 // read from them is clear.
 var leakyCatalogues = words(`

@@ -16,6 +16,8 @@ type recogniser struct {
 	effort effort
 	// lone is a call of set_config that the wire follows like a SET.
 	lone *pg_query.FuncCall
+	// mentioned is the last word of a definition.
+	mentioned string
 	// literal is set where what is said of the statement hangs on the value of a constant.
 	literal bool
 }
@@ -66,6 +68,9 @@ func (r *recogniser) commands(text, print string) []policy.Command {
 			out[i].Unrecognised = "a statement of an unknown kind"
 			continue
 		}
+		if r.effort.over && len(b.sql.Guarded) > 0 && b.sql.Refused == "" {
+			b.sql.Refused = b.sql.Guarded[0].Why // no exemption is for what is not known
+		}
 		if r.effort.over && b.sql.Refused == "" { // what nobody may do, nobody is asked for
 			out[i].Unrecognised = "the statement is too intricate: too many names in too many relations"
 			continue
@@ -95,10 +100,7 @@ func (r *recogniser) touch(b *builder, t policy.Table, write bool) {
 	}
 	names := namesOf(t)
 	for _, n := range names {
-		catalogue := n.Schema == schemaCatalog || n.Schema == ""
-		if why, refused := refusedCatalogues[n.Name]; refused && catalogue {
-			b.refuse(n.Name + " may not be used: " + why)
-		}
+		refuseRelation(b, n)
 		if n.Schema == schemaToast || strings.HasPrefix(n.Schema, schemaToast+"_") {
 			b.refuse(n.Schema + "." + n.Name + " is the raw storage of another table")
 		}

@@ -38,6 +38,9 @@ func render(commands []policy.Command) string {
 				text += " " + flag.name
 			}
 		}
+		for _, g := range s.Guarded {
+			text += " REFUSED unless " + string(g.Group)
+		}
 		if len(s.Via) > 0 {
 			text += " in " + strings.Join(s.Via, "/")
 		}

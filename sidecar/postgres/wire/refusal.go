@@ -74,6 +74,10 @@ func denial(v policy.Verdict) refusal {
 		r.hint = "Read the protected column in a plain SELECT, where it can be masked, or leave it out."
 	case policy.RuleInference:
 		r.hint = "Use columns that the policy does not protect in conditions and orderings."
+	case policy.RuleBuiltin:
+		r.hint = "The statement did not run and the session goes on. No rule allows this; do without, or ask the policy's owner."
+	case policy.RuleRefusals:
+		r.hint = "The statement did not run and the session goes on. To be allowed it, ask the policy's owner to change postgres.refusals."
 	default:
 		r.hint = "The statement did not run and the session goes on. To be allowed it, ask the policy's owner to change the rule."
 	}
