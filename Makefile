@@ -167,6 +167,10 @@ CONFORMANCE_ARGS ?=
 conformance-postgres: package-lists ## Run the test suites of PostgreSQL and of its clients past the sidecar and through it; compare.
 	$(GO) run -tags $(TAGS) ./test/conformance/postgres $(CONFORMANCE_ARGS)
 
+.PHONY: conformance-kube
+conformance-kube: cluster-up images ## Run kubectl and other clients past the sidecar and through it, against a real cluster, which is left running; compare.
+	$(GO) run -tags $(TAGS) ./test/conformance/kube $(CONFORMANCE_ARGS)
+
 .PHONY: fuzz
 fuzz: ## Run every fuzz target for FUZZTIME.
 	@$(GO_PACKAGES) | while read -r package; do \

@@ -131,6 +131,8 @@ func (x *exchange) greet() error {
 func (x *exchange) protocol() error {
 	streams := x.request.Exec != nil || x.request.Forward
 	switch {
+	case impersonates(x.r.Header) && !x.request.Kubernetes.Discovery: // kubectl would not print what discovery is told
+		return errImpersonates
 	case x.r.ProtoMajor != 1 || x.r.ProtoMinor != 1 && upgrades(x.r.Header):
 		return fmt.Errorf("%s; only HTTP/1.1 is spoken here", x.r.Proto)
 	case upgrades(x.r.Header) && !streams:
@@ -160,8 +162,11 @@ func (x *exchange) unreadable(err error) *refusal {
 	_ = x.recordCommand(v)
 	x.flush(true)
 	r := misread(v, err)
-	if errors.Is(err, request.ErrMethod) {
+	switch {
+	case errors.Is(err, request.ErrMethod):
 		r.code, r.reason = http.StatusMethodNotAllowed, "MethodNotAllowed"
+	case errors.Is(err, errImpersonates):
+		r.code, r.reason = http.StatusForbidden, "Forbidden"
 	}
 	return r
 }

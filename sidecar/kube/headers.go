@@ -1,12 +1,13 @@
 package kube
 
 import (
+	"errors"
 	"net/http"
 	"strings"
 )
 
-// forwarded are the headers of a request that reach the API server. All others stay here: Authorization and
-// Impersonate-* would be somebody else's rights, X-Remote-* and X-Forwarded-* somebody else's word, and the rest means
+// forwarded are the headers of a request that reach the API server. All others stay here: Authorization
+// would be somebody else's rights, X-Remote-* and X-Forwarded-* somebody else's word, and the rest means
 // nothing there.
 var forwarded = map[string]bool{
 	"Accept": true, "Accept-Encoding": true, "Accept-Language": true, "Content-Type": true, "User-Agent": true,
@@ -59,6 +60,20 @@ func responseHeader(dst, src http.Header) {
 			dst[name] = values
 		}
 	}
+}
+
+// errImpersonates refuses a request to act as somebody else. Leaving the headers out would do it with the account's own
+// rights, which may be more than what was asked for, and answer a question about somebody else (kubectl auth can-i --as)
+// wrongly.
+var errImpersonates = errors.New("it asks to act as somebody else (--as, Impersonate-User), and an agent acts as its own account alone")
+
+func impersonates(h http.Header) bool {
+	for name := range h {
+		if strings.HasPrefix(name, "Impersonate-") {
+			return true
+		}
+	}
+	return false
 }
 
 // onlyJSON leaves the media types of JSON in an Accept header, as tables and partial objects too; all of protobuf,

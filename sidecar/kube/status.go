@@ -65,9 +65,12 @@ func (r *refusal) write(w http.ResponseWriter, k *policy.KubernetesRequest) {
 
 // misread is the answer to a request that could be read in two ways, or in none.
 func misread(v policy.Verdict, err error) *refusal {
-	code, reason := http.StatusBadRequest, "BadRequest"
-	return &refusal{code: code, reason: reason, message: fmt.Sprintf(
-		"Chaperone did not forward the request, because it is not plain what it is for: %v (%s). Write it as the API's clients do.", err, ruling(v))}
+	why, way := "because it is not plain what it is for", "Write it as the API's clients do."
+	if errors.Is(err, errImpersonates) {
+		why, way = "because it is for nobody to allow", "Leave --as out, or give the account the rights that it needs."
+	}
+	return &refusal{code: http.StatusBadRequest, reason: "BadRequest", message: fmt.Sprintf(
+		"Chaperone did not forward the request, %s: %v (%s). %s", why, err, ruling(v), way)}
 }
 
 // denial is the answer to a denied request.

@@ -73,7 +73,7 @@ func (e *Environment) Run(ctx context.Context, stdin string, argv ...string) (Re
 }
 
 func (e *Environment) run(ctx context.Context, kubeconfig, stdin string, argv ...string) (Result, error) {
-	cmd := exec.CommandContext(ctx, e.lookPath(argv[0]), argv[1:]...)
+	cmd := exec.CommandContext(ctx, e.LookPath(argv[0]), argv[1:]...)
 	cmd.Dir = e.Root
 	cmd.Env = append(os.Environ(), "KUBECONFIG="+kubeconfig, "PATH="+e.path)
 	cmd.Stdin = strings.NewReader(stdin)
@@ -90,8 +90,8 @@ func (e *Environment) run(ctx context.Context, kubeconfig, stdin string, argv ..
 	return result, nil
 }
 
-// lookPath resolves a program in our PATH rather than in the caller's.
-func (e *Environment) lookPath(name string) string {
+// LookPath resolves a program in our PATH rather than in the caller's.
+func (e *Environment) LookPath(name string) string {
 	if strings.Contains(name, "/") {
 		return name
 	}

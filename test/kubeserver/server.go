@@ -28,7 +28,7 @@ type Server struct {
 	Client kubernetes.Interface
 	// Address is host:port; the certificate is for localhost too.
 	Address string
-	// Kubectl is the path of the kubectl of the same version.
+	// Kubectl is the path of the kubectl of the same version, of a server that was started.
 	Kubectl string
 	env     *envtest.Environment
 }
@@ -54,23 +54,38 @@ func Start() (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("starting kube-apiserver and etcd: %w", err)
 	}
-	s := &Server{Admin: config, env: env, Kubectl: filepath.Join(assets, "kubectl")}
-	if !strings.Contains(config.Host, "://") {
-		config.Host = "https://" + config.Host
-	}
-	at, err := url.Parse(config.Host)
+	s, err := Existing(config)
 	if err != nil {
-		return nil, errors.Join(err, s.Stop())
+		return nil, errors.Join(err, env.Stop())
+	}
+	s.env, s.Kubectl = env, filepath.Join(assets, "kubectl")
+	return s, nil
+}
+
+// Existing is a server that runs already, of which admin is in system:masters. Stop leaves it alone.
+func Existing(admin *rest.Config) (*Server, error) {
+	s := &Server{Admin: admin}
+	if !strings.Contains(admin.Host, "://") {
+		admin.Host = "https://" + admin.Host
+	}
+	at, err := url.Parse(admin.Host)
+	if err != nil {
+		return nil, err
 	}
 	s.Address = at.Host
-	if s.Client, err = kubernetes.NewForConfig(config); err != nil {
-		return nil, errors.Join(err, s.Stop())
+	if s.Client, err = kubernetes.NewForConfig(admin); err != nil {
+		return nil, err
 	}
 	return s, nil
 }
 
-// Stop ends it.
-func (s *Server) Stop() error { return s.env.Stop() }
+// Stop ends what Start started.
+func (s *Server) Stop() error {
+	if s.env == nil {
+		return nil
+	}
+	return s.env.Stop()
+}
 
 // CAPEM is the root of the server's certificate.
 func (s *Server) CAPEM() []byte { return s.Admin.CAData }
@@ -104,4 +119,9 @@ func (s *Server) Account(ctx context.Context, namespace, name string, rules ...r
 // Everything is a rule that allows all.
 func Everything() rbacv1.PolicyRule {
 	return rbacv1.PolicyRule{Verbs: []string{"*"}, APIGroups: []string{"*"}, Resources: []string{"*"}}
+}
+
+// EveryPath is a rule that allows all that is no resource.
+func EveryPath() rbacv1.PolicyRule {
+	return rbacv1.PolicyRule{Verbs: []string{"*"}, NonResourceURLs: []string{"*"}}
 }

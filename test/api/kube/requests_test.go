@@ -92,11 +92,22 @@ func TestARenewedTokenIsUsed(t *testing.T) {
 	}
 }
 
-func TestHeadersOfAnotherIdentityStayHere(t *testing.T) {
+func TestATokenOfTheAgentsOwnStaysHere(t *testing.T) {
 	s := front(t, allowing())
-	got := kubectl(t, s, "auth", "whoami", "-o", "jsonpath={.status.userInfo.username}", "--as", "system:admin", "--as-group", "system:masters", "--token", token)
+	got := kubectl(t, s, "auth", "whoami", "-o", "jsonpath={.status.userInfo.username}", "--token", "ey.somebody.elses")
 	if got.stdout != "system:serviceaccount:shop:agent" {
-		t.Errorf("impersonated: %+v", got)
+		t.Errorf("somebody else: %+v", got)
+	}
+}
+
+// Without its headers the request would be done with the account's rights, which may be more than those asked for.
+func TestActingAsSomebodyElseIsRefused(t *testing.T) {
+	s := front(t, allowing())
+	for _, as := range [][]string{{"--as", "system:admin", "--as-group", "system:masters"}, {"--as", "nobody"}} {
+		got := kubectl(t, s, append([]string{"auth", "can-i", "delete", "pods"}, as...)...)
+		if got.code == 0 || !strings.Contains(got.stderr, "Forbidden") || !strings.Contains(got.stderr, "an agent acts as its own account alone") {
+			t.Errorf("%v: %+v", as, got)
+		}
 	}
 }
 
