@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 
 	"github.com/chaperone-dev/chaperone/cmd/kubectl-chaperone/internal/command"
+	"github.com/chaperone-dev/chaperone/sidecar/record"
 )
 
 // version is set by the build.
@@ -21,7 +23,7 @@ func main() {
 	defer stop()
 	streams := genericiooptions.IOStreams{In: os.Stdin, Out: os.Stdout, ErrOut: os.Stderr}
 	if err := command.New(streams, version).ExecuteContext(ctx); err != nil {
-		fmt.Fprintln(os.Stderr, "error:", err)
+		fmt.Fprintln(os.Stderr, "error:", strings.Join(record.PrintableLines(err.Error()), "\n"))
 		os.Exit(1)
 	}
 }

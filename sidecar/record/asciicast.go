@@ -30,6 +30,10 @@ const (
 	defaultLines   = 24
 	// mostMarkers bounds the commands remembered before the first output.
 	mostMarkers = 256
+	// mostColumns and mostLines bound a size that an agent chose: a player makes room for all of it. Far above any
+	// real terminal (an 8K screen in the smallest font has 1,280 by 432).
+	mostColumns = 2000
+	mostLines   = 1000
 )
 
 // NewAsciicast writes nothing before the first output.
@@ -48,11 +52,12 @@ func (a *Asciicast) Event(e Event) error {
 			return a.line(e.Time, "o", shown)
 		}
 	case KindResize:
+		columns, lines := min(max(e.Columns, 1), mostColumns), min(max(e.Lines, 1), mostLines)
 		if !a.begun {
-			a.columns, a.lines = e.Columns, e.Lines
+			a.columns, a.lines = columns, lines
 			return nil
 		}
-		return a.line(e.Time, "r", fmt.Sprintf("%dx%d", e.Columns, e.Lines))
+		return a.line(e.Time, "r", fmt.Sprintf("%dx%d", columns, lines))
 	case KindCommand:
 		if !a.begun {
 			if len(a.waiting) < mostMarkers {

@@ -7,6 +7,29 @@ import (
 	"time"
 )
 
+// Sentence says what an event is, in one line and printable: of a command, what was decided about it.
+func Sentence(e *Event) string {
+	switch e.Kind {
+	case KindConnect:
+		return connects(e)
+	case KindCommand:
+		return verdict(e)
+	case KindApproval:
+		return approval(e, "")
+	case KindResult:
+		return result(e, "")
+	case KindResize:
+		return fmt.Sprintf("the terminal is now %d by %d", e.Columns, e.Lines)
+	case KindDisconnect:
+		return because("disconnects", e.Error)
+	case KindLost:
+		return because("NOT RECORDED", e.Error)
+	case KindEnd:
+		return because("the recording ends", e.Error)
+	}
+	return Printable(string(e.Kind))
+}
+
 func connects(e *Event) string {
 	var b strings.Builder
 	b.WriteString("connects")
@@ -27,7 +50,7 @@ func connects(e *Event) string {
 
 // statement is what was asked for; of a text that was cut, how long it is.
 func statement(e *Event) []string {
-	lines := printableLines(e.Text)
+	lines := PrintableLines(e.Text)
 	if e.TextLength > len(e.Text) {
 		lines[len(lines)-1] += fmt.Sprintf(" … (%d bytes in all, sha256 %s)", e.TextLength, Printable(e.Digest))
 	}
@@ -35,7 +58,7 @@ func statement(e *Event) []string {
 }
 
 // verdict is what was decided, by what, and what an Audit policy would have done.
-func verdict(e *Event) []string {
+func verdict(e *Event) string {
 	words := map[string]string{"Allow": "allowed", "Deny": "DENIED", "RequireApproval": "NEEDS APPROVAL"}[e.Verdict]
 	if words == "" {
 		words = Printable(e.Verdict)
@@ -52,13 +75,11 @@ func verdict(e *Event) []string {
 	if e.Audited != "" {
 		words += " (audit only; enforced it would be " + Printable(e.Audited) + ")"
 	}
-	if words == "" {
-		return nil
-	}
-	return []string{words}
+	return words
 }
 
-func (t *Timeline) approval(e *Event) string {
+// approval says what became of a request; since is how long that took, or nothing.
+func approval(e *Event, since string) string {
 	request := Printable(e.Request)
 	by := ""
 	if len(e.Deciders) > 0 {
@@ -68,19 +89,20 @@ func (t *Timeline) approval(e *Event) string {
 	case "Pending":
 		return because("waits for approval "+request, e.Message)
 	case "Approved":
-		return because("APPROVED"+by+" ("+request+")"+t.since(e), e.Message)
+		return because("APPROVED"+by+" ("+request+")"+since, e.Message)
 	case "Denied":
-		return because("DENIED"+by+" ("+request+")"+t.since(e), e.Message)
+		return because("DENIED"+by+" ("+request+")"+since, e.Message)
 	case "Expired":
 		return because("nobody decided in time ("+request+")", e.Message)
 	}
 	return because("approval "+request+": "+Printable(e.Decision), firstOf(e.Message, e.Error))
 }
 
-func (t *Timeline) result(e *Event) string {
-	words := "done" + t.inTime(e)
+// result says how a command ended; in is how long it took, or nothing.
+func result(e *Event, in string) string {
+	words := "done" + in
 	if e.Error != "" || e.SQLSTATE != "" {
-		words = "FAILED" + t.inTime(e)
+		words = "FAILED" + in
 	}
 	var parts []string
 	if e.Tag != "" {
@@ -125,14 +147,18 @@ func (t *Timeline) duration(e *Event) (string, bool) {
 	if !ok || e.Time < began {
 		return "", false
 	}
-	d := time.Duration((e.Time - began) * float64(time.Second))
+	return Rounded(time.Duration((e.Time - began) * float64(time.Second))), true
+}
+
+// Rounded is a duration as people read one.
+func Rounded(d time.Duration) string {
 	switch {
 	case d < time.Millisecond:
-		return d.Round(10 * time.Microsecond).String(), true
+		return d.Round(10 * time.Microsecond).String()
 	case d < time.Second:
-		return d.Round(100 * time.Microsecond).String(), true
+		return d.Round(100 * time.Microsecond).String()
 	}
-	return d.Round(100 * time.Millisecond).String(), true
+	return d.Round(100 * time.Millisecond).String()
 }
 
 func count(n int64, one, several string) string {

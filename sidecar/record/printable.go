@@ -46,8 +46,8 @@ func Printable(s string) string {
 	return b.String()
 }
 
-// printableLines returns the lines of a text, each printable; tabs are shown as spaces.
-func printableLines(s string) []string {
+// PrintableLines returns the lines of a text, each printable; tabs are shown as spaces.
+func PrintableLines(s string) []string {
 	s = strings.ReplaceAll(strings.ReplaceAll(strings.TrimRight(s, "\n"), "\r\n", "\n"), "\t", "    ")
 	lines := strings.Split(s, "\n")
 	for i := range lines {

@@ -48,20 +48,23 @@ type renderer interface {
 	Finish(Verification) error
 }
 
-// jsonLines writes events as they were recorded; what could act on a terminal is escaped again.
-type jsonLines struct {
+// NewLines writes an Event as JSON on each line.
+func NewLines(w io.Writer) *JSONLines { return &JSONLines{w: w} }
+
+// JSONLines writes events as they were recorded; what could act on a terminal is escaped again.
+type JSONLines struct {
 	w   io.Writer
 	buf []byte
 }
 
-func (j *jsonLines) Event(e Event) error {
+func (j *JSONLines) Event(e Event) error {
 	j.buf = appendEvent(j.buf[:0], &e)
 	_, err := j.w.Write(j.buf)
 	return err
 }
 
 // Finish leaves a broken log's lines without an end that could be taken for the log's.
-func (j *jsonLines) Finish(v Verification) error {
+func (j *JSONLines) Finish(v Verification) error {
 	if v.State == Broken {
 		return fmt.Errorf("the log is broken: %s", v.Problem)
 	}
@@ -77,7 +80,7 @@ func Render(w io.Writer, format Format, meta Meta, chunks iter.Seq2[*Chunk, erro
 	case Text:
 		r = NewTimeline(buffered, meta)
 	case Lines:
-		r = &jsonLines{w: buffered}
+		r = NewLines(buffered)
 	case Cast:
 		r = NewAsciicast(buffered, meta)
 	default:

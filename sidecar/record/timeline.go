@@ -77,37 +77,34 @@ func (t *Timeline) entry(e *Event, lines ...string) {
 func (t *Timeline) Event(e Event) error {
 	t.counts.add(&e)
 	switch e.Kind {
-	case KindConnect:
-		t.entry(&e, connects(&e))
 	case KindCommand:
 		if len(t.began) < mostUnderWay {
 			t.began[command{e.Connection, e.Command}] = e.Time
 		}
-		t.entry(&e, append(statement(&e), verdict(&e)...)...)
+		lines := statement(&e)
+		if words := verdict(&e); words != "" {
+			lines = append(lines, words)
+		}
+		t.entry(&e, lines...)
 	case KindApproval:
-		t.entry(&e, t.approval(&e))
+		t.entry(&e, approval(&e, t.since(&e)))
 	case KindResult:
-		t.entry(&e, t.result(&e))
+		t.entry(&e, result(&e, t.inTime(&e)))
 		delete(t.began, command{e.Connection, e.Command})
 	case KindOutput, KindInput:
-		lines := printableLines(e.Data)
+		lines := PrintableLines(e.Data)
 		for i := range lines {
 			lines[i] = Printable(e.Stream) + "> " + lines[i]
 		}
 		t.entry(&e, lines...)
-	case KindResize:
-		t.entry(&e, fmt.Sprintf("the terminal is now %d by %d", e.Columns, e.Lines))
-	case KindDisconnect:
-		t.entry(&e, because("disconnects", e.Error))
-	case KindLost:
-		t.entry(&e, because("NOT RECORDED", e.Error))
-	case KindEnd:
-		t.entry(&e, because("the recording ends", e.Error))
 	default:
-		t.entry(&e, Printable(string(e.Kind)))
+		t.entry(&e, Sentence(&e))
 	}
 	return t.err
 }
+
+// Skip counts an event that is not shown.
+func (t *Timeline) Skip(e *Event) { t.counts.add(e) }
 
 // Finish writes the totals and what the verification says.
 func (t *Timeline) Finish(v Verification) error {

@@ -151,20 +151,26 @@ func (s *apiServer) answer(w http.ResponseWriter, r *http.Request, patch []byte)
 	writeStatus(w, &metav1.Status{Status: "Failure", Code: 404, Reason: metav1.StatusReasonNotFound, Message: `approvalrequests.chaperone.dev "` + r.PathValue("name") + `" not found`})
 }
 
-// command is the plugin as the user of a kubeconfig whose context has the namespace agents.
-func (s *apiServer) command(t *testing.T, out, note io.Writer, args ...string) *cobra.Command {
+// kubeconfig is the flag for a kubeconfig whose context has the namespace agents.
+func (s *apiServer) kubeconfig(t *testing.T) []string {
 	t.Helper()
-	kubeconfig := filepath.Join(t.TempDir(), "config")
+	file := filepath.Join(t.TempDir(), "config")
 	text := "apiVersion: v1\nkind: Config\ncurrent-context: c\nclusters: [{name: c, cluster: {server: '" + s.URL + "'}}]\n" +
 		"users: [{name: u, user: {}}]\ncontexts: [{name: c, context: {cluster: c, user: u, namespace: agents}}]\n"
-	if err := os.WriteFile(kubeconfig, []byte(text), 0o600); err != nil {
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	return []string{"--kubeconfig", file}
+}
+
+// command is the plugin as the user of that kubeconfig.
+func (s *apiServer) command(t *testing.T, out, note io.Writer, args ...string) *cobra.Command {
+	t.Helper()
 	cmd := New(genericiooptions.IOStreams{In: strings.NewReader(""), Out: out, ErrOut: note}, "v1.2.3")
 	if len(args) > 0 && args[0] == "__complete" {
-		args = append([]string{"__complete", "--kubeconfig", kubeconfig}, args[1:]...)
+		args = append(append([]string{"__complete"}, s.kubeconfig(t)...), args[1:]...)
 	} else {
-		args = append([]string{"--kubeconfig", kubeconfig}, args...)
+		args = append(s.kubeconfig(t), args...)
 	}
 	cmd.SetArgs(args)
 	return cmd

@@ -16,12 +16,20 @@ const completionLimit = 3 * time.Second
 
 type completion = func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective)
 
-// names completes the only argument from what the cluster has. Faults are silent: a shell has nowhere to show them.
+// names completes the only argument from what the cluster has.
 func (e *environment) names(list func(*cluster.Cluster, context.Context) ([]string, error)) completion {
+	values := e.values(list)
 	return func(cmd *cobra.Command, args []string, begun string) ([]string, cobra.ShellCompDirective) {
 		if len(args) > 0 {
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}
+		return values(cmd, args, begun)
+	}
+}
+
+// values completes a flag from what the cluster has. Faults are silent: a shell has nowhere to show them.
+func (e *environment) values(list func(*cluster.Cluster, context.Context) ([]string, error)) completion {
+	return func(cmd *cobra.Command, _ []string, begun string) ([]string, cobra.ShellCompDirective) {
 		c, err := e.connect()
 		if err != nil {
 			return nil, cobra.ShellCompDirectiveNoFileComp
@@ -64,6 +72,7 @@ func requestNames(only func(*v1alpha1.ApprovalRequest) bool) func(*cluster.Clust
 
 func anyRequest(*v1alpha1.ApprovalRequest) bool { return true }
 
+//nolint:revive // the context comes second, as in the method expressions that names takes
 func recordingNames(c *cluster.Cluster, ctx context.Context) ([]string, error) {
 	list, err := c.Recordings(ctx, c.Namespace)
 	if err != nil {

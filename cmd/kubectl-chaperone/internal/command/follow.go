@@ -48,17 +48,17 @@ func (e *environment) follow(ctx context.Context, c *cluster.Cluster, namespace 
 		}
 		err := e.changes(ctx, c, namespace, list.ResourceVersion, show)
 		if ctx.Err() != nil {
-			return nil // the reader has had enough
+			return nil //nolint:nilerr // the reader has had enough
 		}
 		if err != nil && !errors.Is(err, errWatchEnded) {
 			return err
 		}
-		if err := sleep(ctx, rewatchDelay); err != nil {
-			return nil
+		if sleep(ctx, rewatchDelay) != nil {
+			return nil //nolint:nilerr // as above
 		}
 		if list, err = c.Approvals(ctx, namespace); err != nil {
 			if ctx.Err() != nil {
-				return nil
+				return nil //nolint:nilerr // as above
 			}
 			return err
 		}

@@ -1,6 +1,8 @@
 package command
 
 import (
+	"bytes"
+	"encoding/json"
 	"fmt"
 	"io"
 	"slices"
@@ -69,14 +71,27 @@ func (o *output) object(w io.Writer, object runtime.Object, kind string) (bool, 
 	}); err != nil && meta.IsListType(object) {
 		return true, err
 	}
-	var printer printers.ResourcePrinter = &printers.NamePrinter{}
-	switch o.format {
-	case "json":
-		printer = &printers.OmitManagedFieldsPrinter{Delegate: &printers.JSONPrinter{}}
-	case "yaml":
-		printer = &printers.OmitManagedFieldsPrinter{Delegate: &printers.YAMLPrinter{}}
+	var text bytes.Buffer
+	if o.format == "name" {
+		names := &printers.NamePrinter{}
+		if !meta.IsListType(object) {
+			return true, names.PrintObj(object, w)
+		}
+		return true, meta.EachListItem(object, func(item runtime.Object) error { return names.PrintObj(item, w) })
 	}
-	return true, printer.PrintObj(object, w)
+	if err := (&printers.OmitManagedFieldsPrinter{Delegate: &printers.JSONPrinter{}}).PrintObj(object, &text); err != nil {
+		return true, err
+	}
+	return true, o.document(w, text.Bytes())
+}
+
+// value prints what is no object of the cluster as JSON or as YAML.
+func (o *output) value(w io.Writer, v any) error {
+	text, err := json.MarshalIndent(v, "", "    ")
+	if err != nil {
+		return fmt.Errorf("encoding what was found: %w", err)
+	}
+	return o.document(w, append(text, '\n'))
 }
 
 // table makes a table of which the first column is the namespace.

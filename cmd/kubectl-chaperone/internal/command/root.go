@@ -40,7 +40,7 @@ func New(streams genericiooptions.IOStreams, version string) *cobra.Command {
 	_ = root.RegisterFlagCompletionFunc("namespace", e.names((*cluster.Cluster).Namespaces))
 	root.AddCommand(
 		e.approvals(), e.approve(), e.deny(),
-		e.recordings(), e.replay(), e.verify(),
+		e.recordings(), e.replay(), e.export(), e.verify(),
 		e.printVersion(),
 	)
 	return root

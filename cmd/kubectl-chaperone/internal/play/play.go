@@ -16,8 +16,11 @@ type Options struct {
 	IdleLimit time.Duration // the longest pause, after Speed; 0: none
 	// Timing tells whether to wait between events, which depends on whether it is a terminal that plays.
 	Timing func(terminal bool) bool
-	// Sleep waits; it returns an error when the reader has had enough.
-	Sleep func(context.Context, time.Duration) error
+	// Wait lets time pass, for ever where it is negative; it returns early with a key that the reader pressed.
+	Wait func(context.Context, time.Duration) (Key, error)
+	// From is where to begin: what a terminal showed before that is put on the screen at once, of a timeline nothing
+	// before it is shown.
+	From Start
 }
 
 // Player plays one log.
@@ -27,6 +30,8 @@ type Player struct {
 	timeline  *record.Timeline
 	display   *record.Display // of a terminal
 	last      float64         // seconds, of the event before
+	reached   bool            // Options.From
+	jumping   bool            // to the next command
 }
 
 // New returns a player that shows the log on out. What there is to say about a recorded terminal goes to note, so
@@ -50,8 +55,17 @@ func (p *Player) begin(meta record.Meta) {
 func (p *Player) Play(ctx context.Context, meta record.Meta, events []record.Event) error {
 	p.begin(meta)
 	for i := range events {
-		if err := p.wait(ctx, events[i].Time); err != nil {
-			return err
+		p.reached = p.reached || p.options.From.Reached(&events[i])
+		if p.reached {
+			if err := p.wait(ctx, &events[i]); err != nil {
+				return err
+			}
+		} else {
+			p.last = max(p.last, events[i].Time)
+			if p.timeline != nil {
+				p.timeline.Skip(&events[i])
+				continue
+			}
 		}
 		if err := p.show(&events[i]); err != nil {
 			return fmt.Errorf("showing the recording: %w", err)
@@ -60,18 +74,39 @@ func (p *Player) Play(ctx context.Context, meta record.Meta, events []record.Eve
 	return nil
 }
 
-// wait lets as much time pass as between the event before and this one.
-func (p *Player) wait(ctx context.Context, at float64) error {
-	pause := time.Duration((at - p.last) / p.options.Speed * float64(time.Second))
-	p.last = max(p.last, at)
+// wait lets as much time pass as between the event before and this one, or does what the reader asks for.
+func (p *Player) wait(ctx context.Context, e *record.Event) error {
+	pause := time.Duration((e.Time - p.last) / p.options.Speed * float64(time.Second))
+	p.last = max(p.last, e.Time)
 	if limit := p.options.IdleLimit; limit > 0 {
 		pause = min(pause, limit)
 	}
-	if pause <= 0 || !p.options.Timing(p.display != nil) {
+	if p.jumping && e.Kind == record.KindCommand {
+		p.jumping, pause = false, 0
+	}
+	if pause <= 0 || p.jumping || !p.options.Timing(p.display != nil) {
 		return nil
 	}
-	return p.options.Sleep(ctx, pause)
+	key, err := p.options.Wait(ctx, pause)
+	for paused := false; err == nil; key, err = p.options.Wait(ctx, -1) {
+		switch key {
+		case NextMarker:
+			p.jumping = e.Kind != record.KindCommand
+			return nil
+		case Quit:
+			return ErrEnough
+		case Pause:
+			paused = !paused
+		}
+		if !paused {
+			return nil
+		}
+	}
+	return err
 }
+
+// Reached tells whether the log came as far as Options.From.
+func (p *Player) Reached() bool { return p.reached || p.options.From == Start{} }
 
 func (p *Player) show(e *record.Event) error {
 	if p.timeline != nil {
