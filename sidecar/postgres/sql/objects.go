@@ -127,7 +127,11 @@ func (r *recogniser) grant(n *pg_query.GrantStmt, at place) {
 		switch {
 		case o.GetRangeVar() != nil:
 			r.node(o.GetRangeVar(), at)
-		case isName && (n.Targtype == pg_query.GrantTargetType_ACL_TARGET_ALL_IN_SCHEMA || n.Objtype == pg_query.ObjectType_OBJECT_SCHEMA):
+		case isName && n.Objtype == pg_query.ObjectType_OBJECT_SCHEMA && n.Targtype != pg_query.GrantTargetType_ACL_TARGET_ALL_IN_SCHEMA:
+			// Rights on a schema let nobody see a relation in it: those that nobody may use are no reason to refuse.
+			at.b.addTable(everything(name), true)
+			at.b.writes()
+		case isName && n.Targtype == pg_query.GrantTargetType_ACL_TARGET_ALL_IN_SCHEMA:
 			r.touch(at.b, everything(name), true)
 		case o.GetObjectWithArgs() != nil:
 			r.object(pg_query.ObjectType_OBJECT_FUNCTION, o, at)

@@ -56,6 +56,8 @@ func TestRefusals(t *testing.T) {
 		{"writing a catalogue by its name alone is refused", "delete from pg_depend", "DELETE(+pg_catalog.pg_depend) unfiltered REFUSED"},
 		{"a user's table that is called like a catalogue is its own", "insert into pg_lsn_tbl values ('0/0')", "INSERT(+pg_catalog.pg_lsn_tbl|public.pg_lsn_tbl)"},
 		{"keeping a catalogue in order is not refused", "vacuum analyze pg_authid", "VACUUM(+pg_catalog.pg_authid)"},
+		{"rights on a schema are not rights on the TOAST tables in it", "grant usage on schema pg_toast to bob", "GRANT(+pg_toast.*)"},
+		{"rights on the TOAST tables are refused", "grant select on all tables in schema pg_toast to bob", "GRANT(+pg_toast.*) REFUSED"},
 		{"nor rebuilding its TOAST table", "reindex table pg_toast.pg_toast_1260", "REINDEX(+pg_toast.pg_toast_1260)"},
 		{"writing settings through their view is refused", "update pg_settings set setting = 'x' where name = 'search_path'", "UPDATE(+pg_catalog.pg_settings) REFUSED"},
 		{"reading a catalogue is not", "select * from pg_class join pg_catalog.pg_namespace n on true", "SELECT(pg_catalog.pg_class pg_catalog.pg_namespace) reads"},

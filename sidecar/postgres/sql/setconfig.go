@@ -65,7 +65,7 @@ func configSetting(call *pg_query.FuncCall) *Setting {
 // identifiers splits a comma-separated list of names as the server does (varlena.c, SplitIdentifierString): bare
 // names are folded to lower case, quoted ones are not.
 func identifiers(list string) (out []string, ok bool) {
-	rest := strings.TrimSpace(list)
+	rest := trimSpace(list)
 	for rest != "" {
 		var name string
 		if rest[0] == '"' {
@@ -82,14 +82,14 @@ func identifiers(list string) (out []string, ok bool) {
 				end++
 			}
 			name = strings.ReplaceAll(rest[1:end-1], `""`, `"`)
-			rest = strings.TrimSpace(rest[end:])
+			rest = trimSpace(rest[end:])
 		} else {
 			end := strings.IndexAny(rest, ", \t\n\r\f\v")
 			if end < 0 {
 				end = len(rest)
 			}
-			name = strings.ToLower(rest[:end])
-			rest = strings.TrimSpace(rest[end:])
+			name = foldASCII(rest[:end])
+			rest = trimSpace(rest[end:])
 		}
 		if name == "" {
 			return nil, false
@@ -101,9 +101,21 @@ func identifiers(list string) (out []string, ok bool) {
 		if rest[0] != ',' {
 			return nil, false
 		}
-		if rest = strings.TrimSpace(rest[1:]); rest == "" {
+		if rest = trimSpace(rest[1:]); rest == "" {
 			return nil, false
 		}
 	}
 	return out, true
+}
+
+// trimSpace and foldASCII know white space and capitals as the server does in UTF-8 (scansup.c): those of ASCII.
+func trimSpace(s string) string { return strings.Trim(s, " \t\n\r\f\v") }
+
+func foldASCII(s string) string {
+	return strings.Map(func(r rune) rune {
+		if 'A' <= r && r <= 'Z' {
+			return r + 'a' - 'A'
+		}
+		return r
+	}, s)
 }

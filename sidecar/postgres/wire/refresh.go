@@ -8,10 +8,14 @@ import (
 	"github.com/chaperone-dev/chaperone/sidecar/postgres/catalogue"
 )
 
-// PathQuery asks for the session's schemas and role, in one row. It takes a snapshot, so inside a transaction,
-// whose first statement the agent may want to be SET TRANSACTION, openPathQuery takes its place.
+// PathQuery asks for the session's schemas and role, in one row. Where pg_temp is the first, current_schemas would make
+// the session's temporary schema (namespace.c, fetch_search_path), which the agent could tell from a session past us:
+// the setting itself takes its place, in which pg_temp can stand quoted and in capitals. The query takes a snapshot,
+// so inside a transaction, whose first statement the agent may want to be SET TRANSACTION, openPathQuery does.
 const (
-	PathQuery     = "SELECT pg_catalog.current_schemas(false)::pg_catalog.text, CURRENT_USER::pg_catalog.text"
+	PathQuery = `SELECT CASE WHEN pg_catalog.left(pg_catalog.lower(pg_catalog.ltrim(pg_catalog.current_setting('search_path'), ' "')), 7)` +
+		` OPERATOR(pg_catalog.=) 'pg_temp' THEN pg_catalog.current_setting('search_path')` +
+		` ELSE pg_catalog.current_schemas(false)::pg_catalog.text END, CURRENT_USER::pg_catalog.text`
 	openPathQuery = "SHOW search_path; SHOW role"
 )
 
@@ -176,13 +180,18 @@ func pathText(path []string, user string) string {
 	return strings.Join(path, ", ") + " as " + user
 }
 
-// ParsePath reads a name[] in the server's text form.
+// ParsePath reads what PathQuery says of the schemas: a name[] in the server's text form, or a search_path that begins
+// with pg_temp.
 func ParsePath(text string) []string {
+	if !strings.HasPrefix(text, "{") {
+		return splitIdentifiers(text, false)
+	}
 	return splitIdentifiers(strings.TrimSuffix(strings.TrimPrefix(text, "{"), "}"), true)
 }
 
 // splitIdentifiers splits a list as in search_path, or the inside of an array: comma-separated, quoted where
-// needed, with quotes doubled or, in an array, escaped.
+// needed, with quotes doubled or, in an array, escaped. In a search_path, bare names are folded to lower case as the
+// server does (varlena.c, SplitIdentifierString; scansup.c, downcase_identifier: of UTF-8, the ASCII letters alone).
 func splitIdentifiers(text string, escapes bool) []string {
 	var (
 		out    []string
@@ -209,7 +218,10 @@ func splitIdentifiers(text string, escapes bool) []string {
 			quoted, any = !quoted, true
 		case !quoted && b == ',':
 			end()
-		case !quoted && b == ' ':
+		case !quoted && (b == ' ' || b >= '\t' && b <= '\r'):
+		case !quoted && !escapes && 'A' <= b && b <= 'Z':
+			item.WriteByte(b + 'a' - 'A')
+			any = true
 		default:
 			item.WriteByte(b)
 			any = true
