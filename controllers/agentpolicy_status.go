@@ -31,6 +31,8 @@ const (
 	ReasonSidecarRefuses    = "SidecarRefusesPolicy"
 	ReasonSidecarNotReached = "SidecarNotConnected"
 	ReasonNotRecorded       = "NotRecorded"
+	ReasonRolesLimited      = "RolesLimited"
+	ReasonPowerfulRole      = "PowerfulRole"
 )
 
 const (
@@ -57,6 +59,11 @@ func policyStatus(o *observation) v1alpha1.AgentPolicyStatus {
 	out.Sidecars = o.generations()
 	reason, message = o.protecting(out.Pods)
 	set(&out, o, v1alpha1.ConditionProtecting, reason == ReasonProtected || reason == ReasonNoPods, reason, message)
+	if reason, message = o.privileges(); reason == "" {
+		meta.RemoveStatusCondition(&out.Conditions, v1alpha1.ConditionLeastPrivilege)
+	} else {
+		set(&out, o, v1alpha1.ConditionLeastPrivilege, reason == ReasonRolesLimited, reason, message)
+	}
 	return out
 }
 

@@ -215,7 +215,8 @@ type AgentPolicyStatus struct {
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 	// conditions: Ready (the policy is in force as written), Protecting (every selected pod runs behind a
-	// sidecar).
+	// sidecar), and once a PostgreSQL target was connected to LeastPrivilege (the roles of its credentials reach no
+	// more than data).
 	//
 	// +listType=map
 	// +listMapKey=type
@@ -257,4 +258,6 @@ type GenerationCount struct {
 const (
 	ConditionReady      = "Ready"
 	ConditionProtecting = "Protecting"
+	// ConditionLeastPrivilege is there once some sidecar has logged in to a PostgreSQL target of the policy.
+	ConditionLeastPrivilege = "LeastPrivilege"
 )

@@ -97,7 +97,7 @@ func run(ctx context.Context, log logr.Logger) error {
 	p := &proxy.Proxy{
 		Rules: policies.Current, Search: settings, Names: names, Resolver: nameservers,
 		Protocols: map[policy.Protocol]session.Protocol{
-			policy.ProtocolPostgres:   postgres.New(postgres.Options{HashKey: hashKey}),
+			policy.ProtocolPostgres:   postgres.New(postgres.Options{HashKey: hashKey, Role: broker.Role}),
 			policy.ProtocolSSH:        ssh.New(ssh.Options{Host: host}),
 			policy.ProtocolKubernetes: kube.New(kube.Options{}),
 		},

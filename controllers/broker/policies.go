@@ -121,6 +121,7 @@ func (b *Broker) listen(ctx context.Context, c *caller, stream grpc.BidiStreamin
 				version = ""
 			}
 			b.Presence.Held(c.UID, version, naming.Escape(m.GetError(), maxReason), naming.Escape(m.GetSidecarVersion(), maxSoftware))
+			b.Presence.Roles(c.UID, rolesOf(m.GetRoles()))
 		}
 	}()
 	go func() {

@@ -5,6 +5,7 @@
 package presence
 
 import (
+	"slices"
 	"sync"
 	"time"
 
@@ -26,6 +27,8 @@ type Sidecar struct {
 	Error string `json:"error,omitempty"`
 	// RecordingError is why its last recording could not be kept; empty when it could.
 	RecordingError string `json:"recordingError,omitempty"`
+	// Roles are those that its leased credentials turned out to be, one a target.
+	Roles []Role `json:"roles,omitempty"`
 	// Software is the sidecar's own version.
 	Software string `json:"software,omitempty"`
 	// Connected is false for one that hung up; Seen is when it was last heard.
@@ -90,6 +93,16 @@ func (r *Registry) Held(uid types.UID, version, failure, software string) {
 	e.Seen = r.clock.Now()
 	if e.Version != version || e.Error != failure || e.Software != software {
 		e.Version, e.Error, e.Software = version, failure, software
+		r.touch(e.Namespace)
+	}
+}
+
+// Roles notes what roles a sidecar says that it logs in by.
+func (r *Registry) Roles(uid types.UID, roles []Role) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if e := r.entries[uid]; e != nil && !slices.EqualFunc(e.Roles, roles, Role.equal) {
+		e.Roles = roles
 		r.touch(e.Namespace)
 	}
 }

@@ -61,6 +61,7 @@ type Client struct {
 	conn    *grpc.ClientConn
 	broker  controlpb.BrokerClient
 	leases  leases
+	roles   roles
 }
 
 // New makes a client; it connects with the first call.

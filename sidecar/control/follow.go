@@ -50,7 +50,7 @@ func (c *Client) follow(ctx context.Context, p *Policies, reached func()) error 
 	if err != nil {
 		return err
 	}
-	hello := &controlpb.PoliciesRequest{HeldVersion: p.held(), SidecarVersion: c.options.Version}
+	hello := &controlpb.PoliciesRequest{HeldVersion: p.held(), SidecarVersion: c.options.Version, Roles: c.roles.list()}
 	if err := stream.Send(hello); err != nil {
 		return err
 	}
@@ -64,7 +64,7 @@ func (c *Client) follow(ctx context.Context, p *Policies, reached func()) error 
 		}
 		quiet.Reset(silence)
 		reached()
-		answer := &controlpb.PoliciesRequest{SidecarVersion: c.options.Version}
+		answer := &controlpb.PoliciesRequest{SidecarVersion: c.options.Version, Roles: c.roles.list()}
 		if len(message.GetSetJson()) == 0 {
 			err = p.confirm()
 		} else if err = p.put(message.GetSetJson()); err == nil {

@@ -31,6 +31,9 @@ type Options struct {
 	CatalogueAge time.Duration
 	// HashKey keys the masking method Hash; default random, so that hashes compare within the pod's life.
 	HashKey []byte
+	// Role is told what a leased credential may do in its server, at the first connection and again after a while. May
+	// be nil.
+	Role func(session.Role)
 }
 
 // Protocol implements session.Protocol. It is safe for concurrent use, and one serves all of a pod's sessions:
@@ -44,7 +47,8 @@ type Protocol struct {
 
 	mu         sync.Mutex // guards what follows
 	catalogues map[catalogueKey]*catalogue.Shared
-	open       map[string]int // sessions by destination
+	open       map[string]int             // sessions by destination
+	roles      map[catalogueKey]time.Time // when each was last looked at, without its database
 }
 
 // catalogueKey is a database as one of its roles sees it.
@@ -73,6 +77,7 @@ func New(opts Options) *Protocol {
 		rules:      make(map[*policy.Destination]*wire.Rules),
 		catalogues: make(map[catalogueKey]*catalogue.Shared),
 		open:       make(map[string]int),
+		roles:      make(map[catalogueKey]time.Time),
 	}
 }
 

@@ -100,6 +100,7 @@ func (p *Protocol) survey(ctx context.Context, t *target, rules *wire.Rules, con
 	up := &upstream{user: config.User, path: wire.ParsePath(string(row[0])), role: string(row[1])}
 	_, up.pathChosen = config.RuntimeParams["search_path"]
 	up.shared = p.shared(net.JoinHostPort(t.host, strconv.Itoa(int(t.Port()))), config.Database, config.User)
+	p.lookAtRole(ctx, t, conn, config.User)
 	if rules.ByName() || len(up.path) > 1 {
 		if err := readCatalogue(ctx, conn, up.shared); err != nil {
 			return nil, &Refusal{Code: "08006", Message: fmt.Sprintf("reading the relations of target %s: %v", t.Name(), err),

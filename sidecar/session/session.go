@@ -70,6 +70,17 @@ type Credentials interface {
 	Lease(ctx context.Context, policy, target string) (*Lease, error)
 }
 
+// Role is what a sidecar found a leased credential to be in a PostgreSQL server.
+type Role struct {
+	// Policy (namespace/name) and Target are those of the lease.
+	Policy string
+	Target string
+	Name   string
+	// Powers are attributes (SUPERUSER) and predefined roles (pg_execute_server_program) by which it reaches more
+	// than the data that it was given rights on. Empty: none.
+	Powers []string
+}
+
 // Ask is a request for human approval.
 type Ask struct {
 	Verdict  policy.Verdict

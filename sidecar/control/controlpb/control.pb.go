@@ -78,7 +78,7 @@ func (x ApproveResponse_State) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use ApproveResponse_State.Descriptor instead.
 func (ApproveResponse_State) EnumDescriptor() ([]byte, []int) {
-	return file_sidecar_control_control_proto_rawDescGZIP(), []int{5, 0}
+	return file_sidecar_control_control_proto_rawDescGZIP(), []int{6, 0}
 }
 
 type PoliciesRequest struct {
@@ -89,8 +89,10 @@ type PoliciesRequest struct {
 	Error string `protobuf:"bytes,2,opt,name=error,proto3" json:"error,omitempty"`
 	// The sidecar's own version, for skew.
 	SidecarVersion string `protobuf:"bytes,3,opt,name=sidecar_version,json=sidecarVersion,proto3" json:"sidecar_version,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// The roles by which the sidecar has logged in to PostgreSQL targets, the last of each target.
+	Roles         []*Role `protobuf:"bytes,4,rep,name=roles,proto3" json:"roles,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *PoliciesRequest) Reset() {
@@ -144,6 +146,90 @@ func (x *PoliciesRequest) GetSidecarVersion() string {
 	return ""
 }
 
+func (x *PoliciesRequest) GetRoles() []*Role {
+	if x != nil {
+		return x.Roles
+	}
+	return nil
+}
+
+type Role struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Policy string                 `protobuf:"bytes,1,opt,name=policy,proto3" json:"policy,omitempty"` // namespace/name
+	Target string                 `protobuf:"bytes,2,opt,name=target,proto3" json:"target,omitempty"`
+	Name   string                 `protobuf:"bytes,3,opt,name=name,proto3" json:"name,omitempty"`
+	// What the role may do beside reading and changing data, as session.Role's.
+	Powers        []string `protobuf:"bytes,4,rep,name=powers,proto3" json:"powers,omitempty"`
+	SeenUnixMs    int64    `protobuf:"varint,5,opt,name=seen_unix_ms,json=seenUnixMs,proto3" json:"seen_unix_ms,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Role) Reset() {
+	*x = Role{}
+	mi := &file_sidecar_control_control_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Role) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Role) ProtoMessage() {}
+
+func (x *Role) ProtoReflect() protoreflect.Message {
+	mi := &file_sidecar_control_control_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Role.ProtoReflect.Descriptor instead.
+func (*Role) Descriptor() ([]byte, []int) {
+	return file_sidecar_control_control_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *Role) GetPolicy() string {
+	if x != nil {
+		return x.Policy
+	}
+	return ""
+}
+
+func (x *Role) GetTarget() string {
+	if x != nil {
+		return x.Target
+	}
+	return ""
+}
+
+func (x *Role) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Role) GetPowers() []string {
+	if x != nil {
+		return x.Powers
+	}
+	return nil
+}
+
+func (x *Role) GetSeenUnixMs() int64 {
+	if x != nil {
+		return x.SeenUnixMs
+	}
+	return 0
+}
+
 type PoliciesResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// A policy.Set as JSON; empty in a keep-alive.
@@ -154,7 +240,7 @@ type PoliciesResponse struct {
 
 func (x *PoliciesResponse) Reset() {
 	*x = PoliciesResponse{}
-	mi := &file_sidecar_control_control_proto_msgTypes[1]
+	mi := &file_sidecar_control_control_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -166,7 +252,7 @@ func (x *PoliciesResponse) String() string {
 func (*PoliciesResponse) ProtoMessage() {}
 
 func (x *PoliciesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sidecar_control_control_proto_msgTypes[1]
+	mi := &file_sidecar_control_control_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -179,7 +265,7 @@ func (x *PoliciesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PoliciesResponse.ProtoReflect.Descriptor instead.
 func (*PoliciesResponse) Descriptor() ([]byte, []int) {
-	return file_sidecar_control_control_proto_rawDescGZIP(), []int{1}
+	return file_sidecar_control_control_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *PoliciesResponse) GetSetJson() []byte {
@@ -199,7 +285,7 @@ type LeaseRequest struct {
 
 func (x *LeaseRequest) Reset() {
 	*x = LeaseRequest{}
-	mi := &file_sidecar_control_control_proto_msgTypes[2]
+	mi := &file_sidecar_control_control_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -211,7 +297,7 @@ func (x *LeaseRequest) String() string {
 func (*LeaseRequest) ProtoMessage() {}
 
 func (x *LeaseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sidecar_control_control_proto_msgTypes[2]
+	mi := &file_sidecar_control_control_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -224,7 +310,7 @@ func (x *LeaseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeaseRequest.ProtoReflect.Descriptor instead.
 func (*LeaseRequest) Descriptor() ([]byte, []int) {
-	return file_sidecar_control_control_proto_rawDescGZIP(), []int{2}
+	return file_sidecar_control_control_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *LeaseRequest) GetPolicy() string {
@@ -255,7 +341,7 @@ type LeaseResponse struct {
 
 func (x *LeaseResponse) Reset() {
 	*x = LeaseResponse{}
-	mi := &file_sidecar_control_control_proto_msgTypes[3]
+	mi := &file_sidecar_control_control_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -267,7 +353,7 @@ func (x *LeaseResponse) String() string {
 func (*LeaseResponse) ProtoMessage() {}
 
 func (x *LeaseResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sidecar_control_control_proto_msgTypes[3]
+	mi := &file_sidecar_control_control_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -280,7 +366,7 @@ func (x *LeaseResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeaseResponse.ProtoReflect.Descriptor instead.
 func (*LeaseResponse) Descriptor() ([]byte, []int) {
-	return file_sidecar_control_control_proto_rawDescGZIP(), []int{3}
+	return file_sidecar_control_control_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *LeaseResponse) GetUsername() string {
@@ -345,7 +431,7 @@ type ApproveRequest struct {
 
 func (x *ApproveRequest) Reset() {
 	*x = ApproveRequest{}
-	mi := &file_sidecar_control_control_proto_msgTypes[4]
+	mi := &file_sidecar_control_control_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -357,7 +443,7 @@ func (x *ApproveRequest) String() string {
 func (*ApproveRequest) ProtoMessage() {}
 
 func (x *ApproveRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sidecar_control_control_proto_msgTypes[4]
+	mi := &file_sidecar_control_control_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -370,7 +456,7 @@ func (x *ApproveRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApproveRequest.ProtoReflect.Descriptor instead.
 func (*ApproveRequest) Descriptor() ([]byte, []int) {
-	return file_sidecar_control_control_proto_rawDescGZIP(), []int{4}
+	return file_sidecar_control_control_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *ApproveRequest) GetPolicy() string {
@@ -456,7 +542,7 @@ type ApproveResponse struct {
 
 func (x *ApproveResponse) Reset() {
 	*x = ApproveResponse{}
-	mi := &file_sidecar_control_control_proto_msgTypes[5]
+	mi := &file_sidecar_control_control_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -468,7 +554,7 @@ func (x *ApproveResponse) String() string {
 func (*ApproveResponse) ProtoMessage() {}
 
 func (x *ApproveResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sidecar_control_control_proto_msgTypes[5]
+	mi := &file_sidecar_control_control_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -481,7 +567,7 @@ func (x *ApproveResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApproveResponse.ProtoReflect.Descriptor instead.
 func (*ApproveResponse) Descriptor() ([]byte, []int) {
-	return file_sidecar_control_control_proto_rawDescGZIP(), []int{5}
+	return file_sidecar_control_control_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *ApproveResponse) GetState() ApproveResponse_State {
@@ -532,7 +618,7 @@ type RecordRequest struct {
 
 func (x *RecordRequest) Reset() {
 	*x = RecordRequest{}
-	mi := &file_sidecar_control_control_proto_msgTypes[6]
+	mi := &file_sidecar_control_control_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -544,7 +630,7 @@ func (x *RecordRequest) String() string {
 func (*RecordRequest) ProtoMessage() {}
 
 func (x *RecordRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sidecar_control_control_proto_msgTypes[6]
+	mi := &file_sidecar_control_control_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -557,7 +643,7 @@ func (x *RecordRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecordRequest.ProtoReflect.Descriptor instead.
 func (*RecordRequest) Descriptor() ([]byte, []int) {
-	return file_sidecar_control_control_proto_rawDescGZIP(), []int{6}
+	return file_sidecar_control_control_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *RecordRequest) GetMessage() isRecordRequest_Message {
@@ -616,7 +702,7 @@ type Counts struct {
 
 func (x *Counts) Reset() {
 	*x = Counts{}
-	mi := &file_sidecar_control_control_proto_msgTypes[7]
+	mi := &file_sidecar_control_control_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -628,7 +714,7 @@ func (x *Counts) String() string {
 func (*Counts) ProtoMessage() {}
 
 func (x *Counts) ProtoReflect() protoreflect.Message {
-	mi := &file_sidecar_control_control_proto_msgTypes[7]
+	mi := &file_sidecar_control_control_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -641,7 +727,7 @@ func (x *Counts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Counts.ProtoReflect.Descriptor instead.
 func (*Counts) Descriptor() ([]byte, []int) {
-	return file_sidecar_control_control_proto_rawDescGZIP(), []int{7}
+	return file_sidecar_control_control_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Counts) GetConnections() int64 {
@@ -706,7 +792,7 @@ type RecordResponse struct {
 
 func (x *RecordResponse) Reset() {
 	*x = RecordResponse{}
-	mi := &file_sidecar_control_control_proto_msgTypes[8]
+	mi := &file_sidecar_control_control_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -718,7 +804,7 @@ func (x *RecordResponse) String() string {
 func (*RecordResponse) ProtoMessage() {}
 
 func (x *RecordResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sidecar_control_control_proto_msgTypes[8]
+	mi := &file_sidecar_control_control_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -731,7 +817,7 @@ func (x *RecordResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecordResponse.ProtoReflect.Descriptor instead.
 func (*RecordResponse) Descriptor() ([]byte, []int) {
-	return file_sidecar_control_control_proto_rawDescGZIP(), []int{8}
+	return file_sidecar_control_control_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *RecordResponse) GetNext() uint64 {
@@ -765,7 +851,7 @@ type RecordRequest_Open struct {
 
 func (x *RecordRequest_Open) Reset() {
 	*x = RecordRequest_Open{}
-	mi := &file_sidecar_control_control_proto_msgTypes[9]
+	mi := &file_sidecar_control_control_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -777,7 +863,7 @@ func (x *RecordRequest_Open) String() string {
 func (*RecordRequest_Open) ProtoMessage() {}
 
 func (x *RecordRequest_Open) ProtoReflect() protoreflect.Message {
-	mi := &file_sidecar_control_control_proto_msgTypes[9]
+	mi := &file_sidecar_control_control_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -790,7 +876,7 @@ func (x *RecordRequest_Open) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecordRequest_Open.ProtoReflect.Descriptor instead.
 func (*RecordRequest_Open) Descriptor() ([]byte, []int) {
-	return file_sidecar_control_control_proto_rawDescGZIP(), []int{6, 0}
+	return file_sidecar_control_control_proto_rawDescGZIP(), []int{7, 0}
 }
 
 func (x *RecordRequest_Open) GetLog() string {
@@ -856,7 +942,7 @@ type RecordRequest_Chunk struct {
 
 func (x *RecordRequest_Chunk) Reset() {
 	*x = RecordRequest_Chunk{}
-	mi := &file_sidecar_control_control_proto_msgTypes[10]
+	mi := &file_sidecar_control_control_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -868,7 +954,7 @@ func (x *RecordRequest_Chunk) String() string {
 func (*RecordRequest_Chunk) ProtoMessage() {}
 
 func (x *RecordRequest_Chunk) ProtoReflect() protoreflect.Message {
-	mi := &file_sidecar_control_control_proto_msgTypes[10]
+	mi := &file_sidecar_control_control_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -881,7 +967,7 @@ func (x *RecordRequest_Chunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecordRequest_Chunk.ProtoReflect.Descriptor instead.
 func (*RecordRequest_Chunk) Descriptor() ([]byte, []int) {
-	return file_sidecar_control_control_proto_rawDescGZIP(), []int{6, 1}
+	return file_sidecar_control_control_proto_rawDescGZIP(), []int{7, 1}
 }
 
 func (x *RecordRequest_Chunk) GetNumber() uint64 {
@@ -930,11 +1016,19 @@ var File_sidecar_control_control_proto protoreflect.FileDescriptor
 
 const file_sidecar_control_control_proto_rawDesc = "" +
 	"\n" +
-	"\x1dsidecar/control/control.proto\x12\x1achaperone.control.v1alpha1\"s\n" +
+	"\x1dsidecar/control/control.proto\x12\x1achaperone.control.v1alpha1\"\xab\x01\n" +
 	"\x0fPoliciesRequest\x12!\n" +
 	"\fheld_version\x18\x01 \x01(\tR\vheldVersion\x12\x14\n" +
 	"\x05error\x18\x02 \x01(\tR\x05error\x12'\n" +
-	"\x0fsidecar_version\x18\x03 \x01(\tR\x0esidecarVersion\"-\n" +
+	"\x0fsidecar_version\x18\x03 \x01(\tR\x0esidecarVersion\x126\n" +
+	"\x05roles\x18\x04 \x03(\v2 .chaperone.control.v1alpha1.RoleR\x05roles\"\x84\x01\n" +
+	"\x04Role\x12\x16\n" +
+	"\x06policy\x18\x01 \x01(\tR\x06policy\x12\x16\n" +
+	"\x06target\x18\x02 \x01(\tR\x06target\x12\x12\n" +
+	"\x04name\x18\x03 \x01(\tR\x04name\x12\x16\n" +
+	"\x06powers\x18\x04 \x03(\tR\x06powers\x12 \n" +
+	"\fseen_unix_ms\x18\x05 \x01(\x03R\n" +
+	"seenUnixMs\"-\n" +
 	"\x10PoliciesResponse\x12\x19\n" +
 	"\bset_json\x18\x01 \x01(\fR\asetJson\">\n" +
 	"\fLeaseRequest\x12\x16\n" +
@@ -1022,39 +1116,41 @@ func file_sidecar_control_control_proto_rawDescGZIP() []byte {
 }
 
 var file_sidecar_control_control_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_sidecar_control_control_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
+var file_sidecar_control_control_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
 var file_sidecar_control_control_proto_goTypes = []any{
 	(ApproveResponse_State)(0),  // 0: chaperone.control.v1alpha1.ApproveResponse.State
 	(*PoliciesRequest)(nil),     // 1: chaperone.control.v1alpha1.PoliciesRequest
-	(*PoliciesResponse)(nil),    // 2: chaperone.control.v1alpha1.PoliciesResponse
-	(*LeaseRequest)(nil),        // 3: chaperone.control.v1alpha1.LeaseRequest
-	(*LeaseResponse)(nil),       // 4: chaperone.control.v1alpha1.LeaseResponse
-	(*ApproveRequest)(nil),      // 5: chaperone.control.v1alpha1.ApproveRequest
-	(*ApproveResponse)(nil),     // 6: chaperone.control.v1alpha1.ApproveResponse
-	(*RecordRequest)(nil),       // 7: chaperone.control.v1alpha1.RecordRequest
-	(*Counts)(nil),              // 8: chaperone.control.v1alpha1.Counts
-	(*RecordResponse)(nil),      // 9: chaperone.control.v1alpha1.RecordResponse
-	(*RecordRequest_Open)(nil),  // 10: chaperone.control.v1alpha1.RecordRequest.Open
-	(*RecordRequest_Chunk)(nil), // 11: chaperone.control.v1alpha1.RecordRequest.Chunk
+	(*Role)(nil),                // 2: chaperone.control.v1alpha1.Role
+	(*PoliciesResponse)(nil),    // 3: chaperone.control.v1alpha1.PoliciesResponse
+	(*LeaseRequest)(nil),        // 4: chaperone.control.v1alpha1.LeaseRequest
+	(*LeaseResponse)(nil),       // 5: chaperone.control.v1alpha1.LeaseResponse
+	(*ApproveRequest)(nil),      // 6: chaperone.control.v1alpha1.ApproveRequest
+	(*ApproveResponse)(nil),     // 7: chaperone.control.v1alpha1.ApproveResponse
+	(*RecordRequest)(nil),       // 8: chaperone.control.v1alpha1.RecordRequest
+	(*Counts)(nil),              // 9: chaperone.control.v1alpha1.Counts
+	(*RecordResponse)(nil),      // 10: chaperone.control.v1alpha1.RecordResponse
+	(*RecordRequest_Open)(nil),  // 11: chaperone.control.v1alpha1.RecordRequest.Open
+	(*RecordRequest_Chunk)(nil), // 12: chaperone.control.v1alpha1.RecordRequest.Chunk
 }
 var file_sidecar_control_control_proto_depIdxs = []int32{
-	0,  // 0: chaperone.control.v1alpha1.ApproveResponse.state:type_name -> chaperone.control.v1alpha1.ApproveResponse.State
-	10, // 1: chaperone.control.v1alpha1.RecordRequest.open:type_name -> chaperone.control.v1alpha1.RecordRequest.Open
-	11, // 2: chaperone.control.v1alpha1.RecordRequest.chunk:type_name -> chaperone.control.v1alpha1.RecordRequest.Chunk
-	8,  // 3: chaperone.control.v1alpha1.RecordRequest.Chunk.counts:type_name -> chaperone.control.v1alpha1.Counts
-	1,  // 4: chaperone.control.v1alpha1.Broker.Policies:input_type -> chaperone.control.v1alpha1.PoliciesRequest
-	3,  // 5: chaperone.control.v1alpha1.Broker.Lease:input_type -> chaperone.control.v1alpha1.LeaseRequest
-	5,  // 6: chaperone.control.v1alpha1.Broker.Approve:input_type -> chaperone.control.v1alpha1.ApproveRequest
-	7,  // 7: chaperone.control.v1alpha1.Broker.Record:input_type -> chaperone.control.v1alpha1.RecordRequest
-	2,  // 8: chaperone.control.v1alpha1.Broker.Policies:output_type -> chaperone.control.v1alpha1.PoliciesResponse
-	4,  // 9: chaperone.control.v1alpha1.Broker.Lease:output_type -> chaperone.control.v1alpha1.LeaseResponse
-	6,  // 10: chaperone.control.v1alpha1.Broker.Approve:output_type -> chaperone.control.v1alpha1.ApproveResponse
-	9,  // 11: chaperone.control.v1alpha1.Broker.Record:output_type -> chaperone.control.v1alpha1.RecordResponse
-	8,  // [8:12] is the sub-list for method output_type
-	4,  // [4:8] is the sub-list for method input_type
-	4,  // [4:4] is the sub-list for extension type_name
-	4,  // [4:4] is the sub-list for extension extendee
-	0,  // [0:4] is the sub-list for field type_name
+	2,  // 0: chaperone.control.v1alpha1.PoliciesRequest.roles:type_name -> chaperone.control.v1alpha1.Role
+	0,  // 1: chaperone.control.v1alpha1.ApproveResponse.state:type_name -> chaperone.control.v1alpha1.ApproveResponse.State
+	11, // 2: chaperone.control.v1alpha1.RecordRequest.open:type_name -> chaperone.control.v1alpha1.RecordRequest.Open
+	12, // 3: chaperone.control.v1alpha1.RecordRequest.chunk:type_name -> chaperone.control.v1alpha1.RecordRequest.Chunk
+	9,  // 4: chaperone.control.v1alpha1.RecordRequest.Chunk.counts:type_name -> chaperone.control.v1alpha1.Counts
+	1,  // 5: chaperone.control.v1alpha1.Broker.Policies:input_type -> chaperone.control.v1alpha1.PoliciesRequest
+	4,  // 6: chaperone.control.v1alpha1.Broker.Lease:input_type -> chaperone.control.v1alpha1.LeaseRequest
+	6,  // 7: chaperone.control.v1alpha1.Broker.Approve:input_type -> chaperone.control.v1alpha1.ApproveRequest
+	8,  // 8: chaperone.control.v1alpha1.Broker.Record:input_type -> chaperone.control.v1alpha1.RecordRequest
+	3,  // 9: chaperone.control.v1alpha1.Broker.Policies:output_type -> chaperone.control.v1alpha1.PoliciesResponse
+	5,  // 10: chaperone.control.v1alpha1.Broker.Lease:output_type -> chaperone.control.v1alpha1.LeaseResponse
+	7,  // 11: chaperone.control.v1alpha1.Broker.Approve:output_type -> chaperone.control.v1alpha1.ApproveResponse
+	10, // 12: chaperone.control.v1alpha1.Broker.Record:output_type -> chaperone.control.v1alpha1.RecordResponse
+	9,  // [9:13] is the sub-list for method output_type
+	5,  // [5:9] is the sub-list for method input_type
+	5,  // [5:5] is the sub-list for extension type_name
+	5,  // [5:5] is the sub-list for extension extendee
+	0,  // [0:5] is the sub-list for field type_name
 }
 
 func init() { file_sidecar_control_control_proto_init() }
@@ -1062,7 +1158,7 @@ func file_sidecar_control_control_proto_init() {
 	if File_sidecar_control_control_proto != nil {
 		return
 	}
-	file_sidecar_control_control_proto_msgTypes[6].OneofWrappers = []any{
+	file_sidecar_control_control_proto_msgTypes[7].OneofWrappers = []any{
 		(*RecordRequest_Open_)(nil),
 		(*RecordRequest_Chunk_)(nil),
 	}
@@ -1072,7 +1168,7 @@ func file_sidecar_control_control_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_sidecar_control_control_proto_rawDesc), len(file_sidecar_control_control_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   11,
+			NumMessages:   12,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

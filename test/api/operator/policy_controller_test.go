@@ -8,6 +8,7 @@ import (
 	. "github.com/onsi/gomega"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -18,6 +19,7 @@ import (
 	"github.com/chaperone-dev/chaperone/controllers"
 	"github.com/chaperone-dev/chaperone/controllers/broker"
 	"github.com/chaperone-dev/chaperone/controllers/presence"
+	"github.com/chaperone-dev/chaperone/sidecar/session"
 )
 
 // startPolicyController runs the reconciler of policies beside an operator's broker, until the spec ends.
@@ -107,6 +109,29 @@ var _ = Describe("The policy controller", func() {
 		namespaced.Labels["pod-security.kubernetes.io/enforce"] = "baseline"
 		Expect(kube.Update(ctx, namespaced)).To(Succeed())
 		says(ctx, ap, "Protecting", "RefusedByPodSecurity")
+	}, SpecTimeout(2*time.Minute))
+
+	It("tells of a role that could do more than any policy holds, until it cannot", func(ctx SpecContext) {
+		apply(ctx, &corev1.ServiceAccount{}, ns, "metadata: {name: default}")
+		apply(ctx, &corev1.Secret{}, ns, "metadata: {name: billing-db}\ntype: kubernetes.io/basic-auth\nstringData: {username: app, password: x}")
+		ap := apply(ctx, &v1alpha1.AgentPolicy{}, ns, billingPolicy)
+		s := o.startPod(ctx, ns, "agent", agent, nil)
+		c := o.connect(s.token)
+		c.Role(session.Role{Policy: ns + "/billing", Target: "billing", Name: "app", Powers: []string{"SUPERUSER"}})
+		c.Role(session.Role{Policy: ns + "/other", Target: "billing", Name: "app", Powers: []string{"REPLICATION"}})
+		follow(c)
+		says(ctx, ap, "LeastPrivilege", "PowerfulRole", func(g Gomega) {
+			found := meta.FindStatusCondition(ap.Status.Conditions, "LeastPrivilege")
+			g.Expect(found.Status).To(Equal(metav1.ConditionFalse))
+			g.Expect(found.Message).To(And(ContainSubstring(`target billing logs in as "app", which is a superuser`), ContainSubstring("NOSUPERUSER"), Not(ContainSubstring("REPLICATION"))))
+		})
+		Eventually(eventReasons(ctx, ap)).WithTimeout(10 * time.Second).Should(ContainElement("PowerfulRole"))
+
+		By("looking again, after somebody has taken that from it")
+		c.Role(session.Role{Policy: ns + "/billing", Target: "billing", Name: "app"})
+		ap.Spec.Targets[0].Postgres.DefaultAction = v1alpha1.ActionAllow // the answer to the new set carries it
+		Expect(kube.Update(ctx, ap)).To(Succeed())
+		says(ctx, ap, "LeastPrivilege", "RolesLimited")
 	}, SpecTimeout(2*time.Minute))
 
 	It("says what is not ready, and heals when it is", func(ctx SpecContext) {
