@@ -41,7 +41,7 @@ TEST_ARGS ?=
 
 CLUSTER_COMMAND := $(GO) -C hack/cluster run .
 GO_PACKAGES = $(GO) list -tags $(TAGS) ./...
-UNIT_PACKAGES = $$($(GO_PACKAGES) | grep -v -e /test/api -e /test/e2e -e /test/evasion)
+UNIT_PACKAGES = $$($(GO_PACKAGES) | grep -v -e /test/api -e /test/e2e -e /test/evasion -e /test/page)
 
 .PHONY: help
 help: ## List the targets.
@@ -147,6 +147,10 @@ test-evasion: package-lists ## Attack the sidecar as an adversary would, against
 .PHONY: test-race
 test-race: package-lists ## Run the unit tests with the race detector.
 	$(GO) test -race -tags $(TAGS) $(TEST_ARGS) $(UNIT_PACKAGES)
+
+.PHONY: test-page
+test-page: package-lists ## Open the HTML pages of recordings in a real headless Chromium; the first time it may download one.
+	$(GO) test -tags $(TAGS) $(TEST_ARGS) ./test/page/...
 
 # Suites name each spec as it runs; one at a time, because a suite starts servers of its own.
 SUITE := [ -t 1 ] || export GINKGO_NO_COLOR=true;

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/chaperone-dev/chaperone/sidecar/record"
+	"github.com/chaperone-dev/chaperone/sidecar/record/page"
 )
 
 // exporter writes a verified log in one format.
@@ -22,13 +23,25 @@ type exporter interface {
 
 // exporters are the formats that are made of events; the log itself is copied as it is.
 var exporters = map[string]func(e *environment, w io.Writer, meta record.Meta) exporter{
-	"text":      func(_ *environment, w io.Writer, m record.Meta) exporter { return record.NewTimeline(w, m) },
-	"jsonl":     func(_ *environment, w io.Writer, _ record.Meta) exporter { return record.NewLines(w) },
+	"text":  func(_ *environment, w io.Writer, m record.Meta) exporter { return record.NewTimeline(w, m) },
+	"jsonl": func(_ *environment, w io.Writer, _ record.Meta) exporter { return record.NewLines(w) },
+	"html": func(e *environment, w io.Writer, m record.Meta) exporter {
+		return &pageExporter{page.New(m), w, "kubectl chaperone " + e.version}
+	},
 	"asciicast": func(_ *environment, w io.Writer, m record.Meta) exporter { return record.NewAsciicast(w, m) },
 }
 
+// pageExporter writes the page when all of the log is there.
+type pageExporter struct {
+	*page.Page
+	w  io.Writer
+	by string
+}
+
+func (p *pageExporter) Finish(v record.Verification) error { return p.Write(p.w, v, p.by) }
+
 // exportFormats are the names of the formats, in the order in which they are listed.
-var exportFormats = []string{"asciicast", "jsonl", "text", "log"}
+var exportFormats = []string{"asciicast", "jsonl", "text", "html", "log"}
 
 func (e *environment) export() *cobra.Command {
 	var log source
@@ -40,12 +53,14 @@ func (e *environment) export() *cobra.Command {
 			"  asciicast  a recorded terminal for asciinema (v3)\n" +
 			"  jsonl      every event as JSON on a line\n" +
 			"  text       the timeline that replay prints\n" +
+			"  html       one page with all in it, which needs no network: the terminal in a player, or a timeline to search\n" +
 			"  log        the log with its signature, to be kept: verify, replay and export read it with --file\n\n" +
-			"Only what verifies is written. Of a recording that does not, text and log hold what can be trusted and say so;\n" +
+			"Only what verifies is written. Of a recording that does not, text, html and log hold what can be trusted and say so;\n" +
 			"the others, which cannot say it, are not written. What is masked in the recording is masked in every format.",
 		Example: "  kubectl chaperone export shell-agent-bastion-p2m4t -n agents --format asciicast -o session.cast\n" +
 			"  kubectl chaperone export billing-agent-billing-x7k2p -n agents --format jsonl | jq 'select(.verdict==\"Deny\").text'\n" +
-			"  kubectl chaperone export billing-agent-billing-x7k2p -n agents --format log -o kept.log",
+			"  kubectl chaperone export billing-agent-billing-x7k2p -n agents --format log -o kept.log\n" +
+			"  kubectl chaperone export billing-agent-billing-x7k2p -n agents -o review.html",
 		Args:              cobra.MaximumNArgs(1),
 		ValidArgsFunction: e.names(recordingNames),
 		RunE: func(cmd *cobra.Command, args []string) error {
