@@ -150,7 +150,7 @@ test-race: package-lists ## Run the unit tests with the race detector.
 
 .PHONY: test-page
 test-page: package-lists ## Open the HTML pages of recordings in a real headless Chromium; the first time it may download one.
-	$(GO) test -tags $(TAGS) $(TEST_ARGS) ./test/page/...
+	$(GO) test -tags $(TAGS) ./test/page/... $(TEST_ARGS)
 
 # Suites name each spec as it runs; one at a time, because a suite starts servers of its own.
 SUITE := [ -t 1 ] || export GINKGO_NO_COLOR=true;

@@ -2,10 +2,12 @@ package kube
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"strings"
 	"unicode"
 
+	"github.com/chaperone-dev/chaperone/sidecar/kube/request"
 	"github.com/chaperone-dev/chaperone/sidecar/kube/secret"
 	"github.com/chaperone-dev/chaperone/sidecar/policy"
 	"github.com/chaperone-dev/chaperone/sidecar/shell"
@@ -19,55 +21,58 @@ const (
 
 // describe makes of the request what is judged and what people read.
 func (x *exchange) describe() {
-	k := x.request.Kubernetes
-	text := x.r.Method + " " + x.request.Target()
-	if x.request.Exec != nil || k.Subresource == "portforward" {
-		text = sessionText(x)
-	}
-	x.text, x.length = x.rules.detectors.Text(text, maxRecorded)
+	x.text, x.length = x.rules.detectors.Text(text(x.request), maxRecorded)
 	x.digest = x.sum()
-	command := policy.Command{Protocol: policy.ProtocolKubernetes, Text: text}
-	if x.request.Exec == nil || x.request.Exec.Attach {
-		if x.request.Exec != nil {
+	x.commands = Commands(x.request)
+}
+
+// Commands are what a request is judged by: one, or of an exec every simple command that it runs.
+func Commands(r *request.Request) []policy.Command {
+	k := r.Kubernetes
+	command := policy.Command{Protocol: policy.ProtocolKubernetes, Text: text(r)}
+	if r.Exec == nil || r.Exec.Attach {
+		if r.Exec != nil {
 			k.Interactive = k.Stdin // whatever runs there is told what nobody can see beforehand
 		}
 		command.Kubernetes = &k
-		x.commands = []policy.Command{command}
-		return
+		return []policy.Command{command}
 	}
-	argv := x.request.Exec.Command
+	argv := r.Exec.Command
 	if (k.Stdin || k.TTY) && shell.Interactive(argv) {
 		k.Interactive = true
 		command.Kubernetes = &k
-		x.commands = []policy.Command{command}
-		return
+		return []policy.Command{command}
 	}
 	found, err := shell.OfArgv(argv)
 	if err != nil || len(found) == 0 {
 		if err == nil {
-			err = fmt.Errorf("the command runs nothing that can be told")
+			err = errors.New("the command runs nothing that can be told")
 		}
 		command.Unrecognised = err.Error()
-		x.commands = []policy.Command{command}
-		return
+		return []policy.Command{command}
 	}
+	commands := make([]policy.Command, len(found))
 	for i := range found {
 		one := k
 		one.Argv = &found[i]
-		command.Kubernetes = &one
-		x.commands = append(x.commands, command)
+		commands[i] = command
+		commands[i].Kubernetes = &one
 	}
+	return commands
 }
 
-// sessionText is how a person would have typed it.
-func sessionText(x *exchange) string {
-	k := &x.request.Kubernetes
+// text is the request as people read it; a session as a person would have typed it.
+func text(r *request.Request) string {
+	k := &r.Kubernetes
+	if r.Exec == nil && k.Subresource != "portforward" {
+		return r.Method + " " + r.Target()
+	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s %s -n %s", k.Subresource, k.Name, k.Namespace)
 	if k.Container != "" {
 		b.WriteString(" -c " + k.Container)
 	}
-	if e := x.request.Exec; e != nil {
+	if e := r.Exec; e != nil {
 		if e.Stdin {
 			b.WriteString(" -i")
 		}
