@@ -82,7 +82,6 @@ func (t *table) line(cells []string, of func(int) style) error {
 			b.WriteString(strings.Repeat(" ", max(0, t.widths[i]-utf8.RuneCountInString(text))+gap))
 		}
 	}
-	b.WriteByte('\n')
-	_, err := io.WriteString(t.w, b.String())
+	_, err := io.WriteString(t.w, strings.TrimRight(b.String(), " ")+"\n")
 	return err
 }
