@@ -141,6 +141,9 @@ func unpack(cache string, major int) (*Installation, error) {
 	return in, os.WriteFile(filepath.Join(root, "complete"), nil, 0o644)
 }
 
+// Libraries is the folder of shared libraries that the machine itself may lack, libpq among them.
+func (in *Installation) Libraries() string { return in.libraries }
+
 // Environment is what the installation's programs run with: the machine's own, without any PG variable, and the
 // libraries' folder.
 func (in *Installation) Environment() []string {

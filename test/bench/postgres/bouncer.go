@@ -45,7 +45,7 @@ func (l *lab) startBouncer(secure bool) (*peer, error) {
 		return nil, err
 	}
 	cmd := l.server.Command("pgbouncer", path) // for its user and folder
-	cmd.Path, cmd.Args[0], cmd.Env, cmd.Err = l.bouncer.path, l.bouncer.path, l.bouncer.environment(), nil
+	cmd.Path, cmd.Args[0], cmd.Env, cmd.Err = l.bouncer.Path, l.bouncer.Path, l.bouncer.Environment(), nil
 	p, err := launch(cmd)
 	if err != nil {
 		return nil, err

@@ -7,10 +7,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 
 	"github.com/chaperone-dev/chaperone/test/conformance/difference"
@@ -54,7 +56,7 @@ func (b *bench) module(ctx context.Context, path, version string) (string, error
 
 // goTest runs the tests of packages and returns how each ended: pass, fail or skip. A test with parts is left out:
 // its parts stand for it.
-func (b *bench) goTest(ctx context.Context, folder, log string, environment []string, packages ...string) (map[string]string, error) {
+func (b *bench) goTest(ctx context.Context, s *side, folder, log string, environment []string, packages ...string) (map[string]string, error) {
 	args := []string{"test", "-json", "-count=1", "-p=1", "-timeout=15m"}
 	if b.only != nil {
 		args = append(args, "-run=^("+strings.Join(b.only, "|")+")$")
@@ -62,7 +64,10 @@ func (b *bench) goTest(ctx context.Context, folder, log string, environment []st
 	cmd := exec.CommandContext(ctx, "go", append(args, packages...)...)
 	cmd.Dir = folder
 	cmd.Env = append(environment, "GOFLAGS=-mod=mod")
-	out, err := cmd.Output()
+	var said, complaints bytes.Buffer
+	cmd.Stdout, cmd.Stderr = io.MultiWriter(&said, s.tests()), &complaints
+	err := cmd.Run()
+	out := said.Bytes()
 	if werr := os.WriteFile(filepath.Join(b.folder, log), out, 0o644); werr != nil {
 		return nil, werr
 	}
@@ -72,10 +77,13 @@ func (b *bench) goTest(ctx context.Context, folder, log string, environment []st
 	}
 	outcomes, perr := outcomes(out)
 	if perr == nil && len(outcomes) == 0 {
-		perr = fmt.Errorf("no test ran: %w: %s", err, exit.Stderr)
+		perr = fmt.Errorf("no test ran: %w: %s", err, &complaints)
 	}
 	return outcomes, perr
 }
+
+// scratch is the number in the name of a test's temporary folder (testing.T.TempDir), which some name their parts by.
+var scratch = regexp.MustCompile(`(/Test[A-Za-z_]+)[0-9]{6,}`)
 
 // outcomes reads what go test -json says.
 func outcomes(text []byte) (map[string]string, error) {
@@ -94,7 +102,7 @@ func outcomes(text []byte) (map[string]string, error) {
 			}
 			continue
 		}
-		name := e.Package + "." + e.Test
+		name := e.Package + "." + scratch.ReplaceAllString(e.Test, "$1")
 		switch e.Action {
 		case "pass", "fail", "skip":
 			out[name] = e.Action
@@ -143,12 +151,12 @@ func (s *side) environment(more ...string) []string {
 
 // root writes the authority's certificate that clients of this side verify by.
 func (s *side) root(folder string) (string, error) {
-	authority := s.server.Authority
+	root := s.server.Authority.PEM
 	if s.sidecar != nil {
-		authority = s.sidecar.authority
+		root = s.sidecar.root
 	}
 	path := filepath.Join(folder, s.name+"-root.pem")
-	return path, os.WriteFile(path, authority.PEM, 0o644)
+	return path, os.WriteFile(path, root, 0o644)
 }
 
 // superuser makes a role.

@@ -22,17 +22,21 @@ import (
 	"github.com/chaperone-dev/chaperone/test/postgresserver"
 )
 
-// suites in the order in which they run, the fastest first.
-var suites = []struct {
+// suite is what runs on both sides.
+type suite struct {
 	name string
 	run  func(context.Context, *bench) (difference.Report, error)
-}{
+}
+
+// suites in the order in which they run, the fastest first.
+var suites = append(clientSuites(), []suite{
+	{"upstreams", runUpstreams},
 	{"pipeline", runPipeline},
 	{"pq", runPQ},
-	{"pgx", runPGX},
-	{"regress", runRegress},
 	{"isolation", runIsolation},
-}
+	{"regress", runRegress},
+	{"pgx", runPGX},
+}...)
 
 // bench is what suites run on.
 type bench struct {
@@ -80,9 +84,12 @@ func conform() error {
 			continue
 		}
 		begin := time.Now()
+		say("", s.name)
 		r, err := s.run(ctx, b)
 		if err != nil {
-			failures = append(failures, fmt.Errorf("%s: %w", s.name, err))
+			err = fmt.Errorf("%s: %w", s.name, err)
+			say("", err.Error())
+			failures = append(failures, err)
 			continue
 		}
 		listed, err := difference.Read(lists, s.name)

@@ -46,7 +46,7 @@ func runPGX(ctx context.Context, b *bench) (difference.Report, error) {
 		dsn := func(user, more string) string {
 			return fmt.Sprintf("host=127.0.0.1 port=%d user=%s password=secret dbname=pgx_test %s", s.port, user, more)
 		}
-		ended[s.name], err = b.goTest(ctx, folder, "pgx-"+s.name+".json", s.environment(
+		ended[s.name], err = b.goTest(ctx, s, folder, "pgx-"+s.name+".json", s.environment(
 			"PGX_TEST_DATABASE="+dsn("pgx_md5", ""),
 			"PGX_TEST_TCP_CONN_STRING="+dsn("pgx_md5", ""),
 			"PGX_TEST_TLS_CONN_STRING="+dsn("pgx_ssl", "sslmode=verify-full sslrootcert="+root+" channel_binding=disable"),

@@ -29,7 +29,7 @@ func runPQ(ctx context.Context, b *bench) (difference.Report, error) {
 				return err
 			}
 			var err error
-			ended[s.name], err = b.goTest(ctx, folder, "pq-"+binary+"-"+s.name+".json", s.environment("PQTEST_BINARY_PARAMETERS="+binary,
+			ended[s.name], err = b.goTest(ctx, s, folder, "pq-"+binary+"-"+s.name+".json", s.environment("PQTEST_BINARY_PARAMETERS="+binary,
 				"PGHOST=127.0.0.1", fmt.Sprintf("PGPORT=%d", s.port), "PGUSER=pqgo", "PGDATABASE=pqgo", "PGSSLMODE=disable"), "./...")
 			return err
 		})

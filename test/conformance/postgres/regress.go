@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"maps"
 	"os"
 	"path/filepath"
@@ -18,6 +19,10 @@ import (
 // Scripts that make what the others use, by C functions and files of the server: those that follow run on what they
 // made directly. Through the sidecar they run in a database of their own.
 var setup = []string{"test_setup", "create_function_c"}
+
+// madePast is the one function in C that a script (create_view) makes for another (select_views): the sidecar refuses it
+// to the one, and the other shall show what is its own.
+const madePast = "CREATE FUNCTION interpt_pp(path, path) RETURNS point AS '%s' LANGUAGE C STRICT"
 
 // runRegress runs the regression suite (src/test/regress).
 func runRegress(ctx context.Context, b *bench) (difference.Report, error) {
@@ -52,6 +57,11 @@ func runRegress(ctx context.Context, b *bench) (difference.Report, error) {
 		}
 		if err := run(s.server.Port, "regression", "regress-setup-"+s.name, first); err != nil {
 			return err
+		}
+		if s.sidecar != nil {
+			if err := s.execute(ctx, "regression", fmt.Sprintf(madePast, filepath.Join(libraries, "regress.so"))); err != nil {
+				return err
+			}
 		}
 		if err := run(s.port, "regression", "regress-"+s.name, rest); err != nil {
 			return err
@@ -219,7 +229,11 @@ func (s *side) regress(ctx context.Context, program string, port int, database, 
 	cmd.Dir = output
 	// How long isolationtester waits for a step before it cancels it, in seconds: what a refused cancel leaves waiting.
 	cmd.Env = append(cmd.Env, "PGISOLATIONTIMEOUT=30")
-	out, err := cmd.CombinedOutput()
+	var said bytes.Buffer
+	cmd.Stdout = io.MultiWriter(&said, s.progress())
+	cmd.Stderr = cmd.Stdout
+	err := cmd.Run()
+	out := said.Bytes()
 	if werr := os.WriteFile(filepath.Join(output, "said"), out, 0o644); werr != nil {
 		return werr
 	}

@@ -81,7 +81,7 @@ func (b *bench) with(name string, f func(*side) error, settings []string) error 
 	}
 	err = f(at)
 	if at.sidecar != nil {
-		at.sidecar.Close()
+		err = errors.Join(err, at.Close())
 	}
 	return errors.Join(err, server.Stop())
 }

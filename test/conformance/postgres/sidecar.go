@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"strings"
 	"sync"
 
@@ -16,95 +17,157 @@ import (
 	"github.com/chaperone-dev/chaperone/sidecar/postgres"
 	"github.com/chaperone-dev/chaperone/sidecar/record"
 	"github.com/chaperone-dev/chaperone/sidecar/session"
+	"github.com/chaperone-dev/chaperone/sidecar/trust"
 	"github.com/chaperone-dev/chaperone/test/postgresserver"
 )
 
-// sidecar is the product's PostgreSQL protocol on a loopback listener, in front of a server.
+// sidecar is the product's PostgreSQL protocol on loopback listeners, one for each host of a target.
 type sidecar struct {
-	port      int
-	authority *postgresserver.Authority
+	port  int    // of the first host
+	ports []int  // by host
+	root  []byte // the pod's certificate authority
+	trust string // the folder of what agents read to trust it
 
-	listener net.Listener
-	stop     context.CancelFunc
-	sessions sync.WaitGroup
+	destination *policy.Destination
+	leaves      *trust.Leaves
+	protocol    *postgres.Protocol
+	target      target
+	listeners   []net.Listener
+	stop        context.CancelFunc
+	sessions    sync.WaitGroup
 
 	mu       sync.Mutex                     // guards refusals
 	refusals map[string]map[string]struct{} // by application_name: the messages of what was refused
 }
 
+// target is what a sidecar stands in front of.
+type target struct {
+	hosts []string
+	mode  policy.TLSMode
+	root  []byte // the certificates that its hosts are verified by
+	// dial connects to a host.
+	dial func(ctx context.Context, host string) (net.Conn, error)
+}
+
 // targetHost is the policy's name for the server, which its certificate proves.
 const targetHost = "db.test"
 
-// startSidecar serves until Close. The policy gives no credential: each client is the user that it says it is, and
-// the server has to trust it.
+// startSidecar serves a server until Close.
 func startSidecar(s *postgresserver.Server) (*sidecar, error) {
-	pg := policy.Postgres{TLSMode: policy.TLSVerifyFull, CAPEM: s.Authority.PEM, DefaultAction: policy.Allow}
+	return startSidecarOf(target{hosts: []string{targetHost}, mode: policy.TLSVerifyFull, root: s.Authority.PEM,
+		dial: func(ctx context.Context, _ string) (net.Conn, error) { return dial(ctx, s.Address()) }})
+}
+
+func dial(ctx context.Context, address string) (net.Conn, error) {
+	var d net.Dialer
+	return d.DialContext(ctx, "tcp", address)
+}
+
+// startSidecarOf serves until Close. The policy exempts all that a policy can exempt (docs/refusals.md) and gives no
+// credential: each client is the user that it says it is, and the server has to trust it.
+func startSidecarOf(t target) (*sidecar, error) {
+	pg := policy.Postgres{TLSMode: t.mode, CAPEM: t.root, DefaultAction: policy.Allow,
+		Refusals: policy.Refusals{Exempt: []policy.RefusalGroup{
+			policy.RefuseServerControl, policy.RefuseSessions, policy.RefuseStatistics, policy.RefuseConnections,
+		}}}
 	set, err := policy.Compile(policy.Set{Version: "1", Policies: []policy.Policy{{
 		Namespace: "conformance", Name: "everything", Generation: 1, Enforcement: policy.Enforce,
 		Egress:    policy.Egress{Unmatched: policy.Deny},
 		Recording: policy.Recording{Durability: policy.Spool, OnFailure: policy.Block},
-		Targets:   []policy.Target{{Name: "db", Hosts: []string{targetHost}, Port: 5432, Postgres: &pg}},
+		Targets:   []policy.Target{{Name: "db", Hosts: t.hosts, Port: 5432, Postgres: &pg}},
 	}}})
 	if err != nil {
 		return nil, fmt.Errorf("compiling the policy: %w", err)
 	}
-	destination := set.Lookup(targetHost, 5432)
-	if destination == nil {
-		return nil, errors.New("the policy has no destination")
-	}
-	c := &sidecar{refusals: make(map[string]map[string]struct{})}
-	if c.authority, err = postgresserver.NewAuthority("the pod's authority"); err != nil {
-		return nil, err
-	}
-	cert, key, err := c.authority.Issue(targetHost, targetHost, "localhost", "127.0.0.1")
-	if err != nil {
-		return nil, err
-	}
-	leaf, err := tls.X509KeyPair(cert, key)
-	if err != nil {
-		return nil, err
-	}
-	var listening net.ListenConfig
 	ctx, stop := context.WithCancel(context.Background())
-	if c.listener, err = listening.Listen(ctx, "tcp", "127.0.0.1:0"); err != nil {
-		stop()
-		return nil, err
+	c := &sidecar{refusals: make(map[string]map[string]struct{}), protocol: postgres.New(postgres.Options{}), target: t, stop: stop}
+	if c.leaves, err = c.publish(); err != nil {
+		return nil, errors.Join(err, c.Close())
 	}
-	c.stop, c.port = stop, c.listener.Addr().(*net.TCPAddr).Port
-	protocol := postgres.New(postgres.Options{})
+	for _, host := range t.hosts {
+		if c.destination = set.Lookup(host, 5432); c.destination == nil {
+			return nil, errors.Join(errors.New("the policy has no destination for "+host), c.Close())
+		}
+		if err := c.listen(ctx, host); err != nil {
+			return nil, errors.Join(err, c.Close())
+		}
+	}
+	c.port = c.ports[0]
+	return c, nil
+}
+
+// listen serves what connects to a host.
+func (c *sidecar) listen(ctx context.Context, host string) error {
+	listener, port, err := listen(ctx)
+	if err != nil {
+		return err
+	}
+	c.listeners, c.ports = append(c.listeners, listener), append(c.ports, port)
 	c.sessions.Add(1)
 	go func() {
 		defer c.sessions.Done()
 		for {
-			conn, err := c.listener.Accept()
+			conn, err := listener.Accept()
 			if err != nil {
 				return
 			}
 			c.sessions.Add(1)
 			go func() {
 				defer c.sessions.Done()
-				// How a session ends the client sees; what was refused the recorder is told.
-				_ = protocol.Serve(ctx, &session.Session{
-					Agent: conn, Original: netip.MustParseAddrPort("192.0.2.7:5432"), Host: targetHost,
-					Rules: func() *policy.Destination { return destination },
-					Leaf:  func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return &leaf, nil },
-					DialUpstream: func(ctx context.Context) (net.Conn, error) {
-						var d net.Dialer
-						return d.DialContext(ctx, "tcp", s.Address())
-					},
-					Credentials: nobody{}, Approvals: nobody{}, Recorder: &recorder{sidecar: c}, Log: logr.Discard(),
-				})
+				c.serve(ctx, conn, host)
 			}()
 		}
 	}()
-	return c, nil
+	return nil
+}
+
+func listen(ctx context.Context) (net.Listener, int, error) {
+	var config net.ListenConfig
+	l, err := config.Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, 0, err
+	}
+	return l, l.Addr().(*net.TCPAddr).Port, nil
+}
+
+func (c *sidecar) serve(ctx context.Context, conn net.Conn, host string) {
+	// How a session ends the client sees; what was refused the recorder is told.
+	_ = c.protocol.Serve(ctx, &session.Session{
+		Agent: conn, Original: netip.MustParseAddrPort("192.0.2.7:5432"), Host: host,
+		Rules: func() *policy.Destination { return c.destination },
+		Leaf: func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+			return c.leaves.For(hello.ServerName, []string{host}, netip.MustParseAddr("127.0.0.1"))
+		},
+		DialUpstream: func(ctx context.Context) (net.Conn, error) { return c.target.dial(ctx, host) },
+		Credentials:  nobody{}, Approvals: nobody{}, Recorder: &recorder{sidecar: c}, Log: logr.Discard(),
+	})
+}
+
+// publish makes the pod's authority and writes what agents read.
+func (c *sidecar) publish() (*trust.Leaves, error) {
+	var err error
+	if c.trust, err = os.MkdirTemp("", "chaperone-trust-"); err != nil {
+		return nil, err
+	}
+	authority, err := trust.LoadAuthority(c.trust, "conformance")
+	if err != nil {
+		return nil, err
+	}
+	c.root = authority.PEM()
+	if err := trust.Publish(c.trust, "", "", c.root, nil); err != nil {
+		return nil, err
+	}
+	return trust.NewLeaves(authority)
 }
 
 // Close ends all sessions.
-func (c *sidecar) Close() {
+func (c *sidecar) Close() error {
 	c.stop()
-	c.listener.Close()
+	for _, l := range c.listeners {
+		l.Close()
+	}
 	c.sessions.Wait()
+	return os.RemoveAll(c.trust)
 }
 
 // refused are the messages of what the sidecar refused to clients of the application_name, or of one that begins
