@@ -12,7 +12,13 @@ var _ sql.Catalogue = (*Catalogue)(nil)
 type Catalogue struct {
 	byName map[sql.RelationName]*relation
 	byOID  map[uint32]*relation
+	own    map[own]bool
 	base   *Catalogue // asked where this one does not know
+}
+
+type own struct {
+	kind sql.Own
+	name string
 }
 
 type relation struct {
@@ -63,4 +69,23 @@ func (c *Catalogue) Names() map[string]bool {
 		names[n.Name] = true
 	}
 	return names
+}
+
+// Own implements sql.Catalogue.
+func (c *Catalogue) Own(kind sql.Own, name string) bool {
+	if c.base != nil && c.base.Own(kind, name) {
+		return true
+	}
+	return c.own[own{kind, name}]
+}
+
+// Routines is what is known of code alone: with it no relation is known.
+func (c *Catalogue) Routines() *Catalogue {
+	if c == nil {
+		return nil
+	}
+	for c.base != nil {
+		c = c.base
+	}
+	return &Catalogue{own: c.own}
 }

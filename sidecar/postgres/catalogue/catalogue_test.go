@@ -76,6 +76,40 @@ func TestCatalogue(t *testing.T) {
 	})
 }
 
+func TestCodeOfTheDatabase(t *testing.T) {
+	c := build(t, nil, nil, nil, nil, [][]string{{"f", "upper"}, {"f", "theirs"}, {"o", "##"}, {"c", "boxed"}})
+	temps := build(t, nil, [][]string{{"8", "pg_temp", "mine", "r", ""}})
+	s := NewShared(time.Now, time.Minute)
+	s.Set(temps.Over(c), s.Epoch())
+	s.Begin()
+	for name, known := range map[string]*Catalogue{"read": c, "under temporary relations": temps.Over(c), "while relations change": s.Routines()} {
+		t.Run(name, func(t *testing.T) {
+			for what, test := range map[string]struct {
+				kind sql.Own
+				name string
+				want bool
+			}{
+				"a function by a name of the server's": {sql.OwnFunction, "upper", true},
+				"a function by a name of its own":      {sql.OwnFunction, "theirs", false}, // is unknown anyhow
+				"an operator":                          {sql.OwnOperator, "##", true},
+				"an operator that there is not":        {sql.OwnOperator, "+", false},
+				"a cast":                               {sql.OwnCast, "boxed", true},
+				"an implicit cast":                     {sql.OwnImplicit, "", false},
+			} {
+				if got := known.Own(test.kind, test.name); got != test.want {
+					t.Errorf("%s: %v", what, got)
+				}
+			}
+		})
+	}
+	if _, known := s.Routines().Relation("pg_temp", "mine"); known {
+		t.Error("a relation is known while relations change")
+	}
+	if NewShared(time.Now, time.Minute).Routines() != nil {
+		t.Error("something is known before anything was read")
+	}
+}
+
 func TestRowsThatMakeNoSense(t *testing.T) {
 	for name, row := range map[string]struct {
 		result int
@@ -85,7 +119,8 @@ func TestRowsThatMakeNoSense(t *testing.T) {
 		"an oid that is none": {1, []string{"x", "s", "n", "r", ""}},
 		"no relkind":          {1, []string{"1", "s", "n", "", ""}},
 		"a negative attnum":   {2, []string{"1", "-1", "c", "f"}},
-		"one result too many": {4, []string{"1"}},
+		"one result too many": {5, []string{"1"}},
+		"code of no kind":     {4, []string{"", "x"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var values [][]byte

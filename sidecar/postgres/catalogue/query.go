@@ -21,7 +21,17 @@ SELECT a.attrelid, a.attnum, a.attname, a.attgenerated <> ''
   FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_class c ON c.oid = a.attrelid
   WHERE a.attnum > 0 AND NOT a.attisdropped AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S', 'c')
   ORDER BY a.attrelid, a.attnum;
-SELECT inhrelid, inhparent FROM pg_catalog.pg_inherits`
+SELECT inhrelid, inhparent FROM pg_catalog.pg_inherits;
+WITH own AS (
+  SELECT p.oid, p.proname FROM pg_catalog.pg_proc p WHERE p.oid >= 16384 AND NOT EXISTS (
+    SELECT FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_extension e ON e.oid = d.refobjid
+      WHERE d.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND d.objid = p.oid
+        AND d.refclassid = 'pg_catalog.pg_extension'::pg_catalog.regclass AND d.deptype = 'e'
+        AND (e.extname = 'citext' OR p.prolang IN (SELECT oid FROM pg_catalog.pg_language WHERE lanname IN ('c', 'internal')))))
+SELECT DISTINCT 'f', proname FROM own
+UNION SELECT 'o', o.oprname FROM pg_catalog.pg_operator o JOIN own ON own.oid = o.oprcode
+UNION SELECT CASE c.castcontext WHEN 'e' THEN 'c' ELSE 'i' END, CASE c.castcontext WHEN 'e' THEN t.typname ELSE '' END
+  FROM pg_catalog.pg_cast c JOIN own ON own.oid = c.castfunc JOIN pg_catalog.pg_type t ON t.oid = c.casttarget`
 
 // TemporaryQuery reads the session's own temporary relations, in as many results as Query gives, under the name
 // that statements know their schema by. Where a view's columns come from is left unknown: to have it written out
@@ -34,10 +44,11 @@ SELECT a.attrelid, a.attnum, a.attname, a.attgenerated <> ''
   WHERE a.attnum > 0 AND NOT a.attisdropped AND c.relnamespace = pg_catalog.pg_my_temp_schema() AND c.relkind IN ('r', 'p', 'v', 'S')
   ORDER BY a.attrelid, a.attnum;
 SELECT inhrelid, inhparent FROM pg_catalog.pg_inherits i JOIN pg_catalog.pg_class c ON c.oid = i.inhrelid
-  WHERE c.relnamespace = pg_catalog.pg_my_temp_schema()`
+  WHERE c.relnamespace = pg_catalog.pg_my_temp_schema();
+SELECT 1 LIMIT 0`
 
 // Results is the number of results that Query and TemporaryQuery give.
-const Results = 4
+const Results = 5
 
 // Builder makes a Catalogue from Query's rows, in the text format.
 type Builder struct {
@@ -48,7 +59,7 @@ type Builder struct {
 // NewBuilder returns an empty Builder.
 func NewBuilder() *Builder {
 	return &Builder{
-		c:      Catalogue{byName: make(map[sql.RelationName]*relation), byOID: make(map[uint32]*relation)},
+		c:      Catalogue{byName: make(map[sql.RelationName]*relation), byOID: make(map[uint32]*relation), own: make(map[own]bool)},
 		parent: make(map[uint32]uint32),
 	}
 }
@@ -64,6 +75,9 @@ func (b *Builder) Row(i int, values [][]byte) error {
 		return b.column(values)
 	case i == 3 && len(values) == 2:
 		return b.inherit(values)
+	case i == 4 && len(values) == 2 && len(values[0]) == 1:
+		b.routine(sql.Own(values[0][0]), string(values[1]))
+		return nil
 	}
 	return fmt.Errorf("reading the catalogues: result %d has %d columns", i, len(values))
 }
@@ -118,6 +132,14 @@ func (b *Builder) inherit(values [][]byte) error {
 	}
 	b.parent[b.root(uint32(child))] = b.root(uint32(parent))
 	return nil
+}
+
+// routine notes code of the database by a name that means something: a function by any other name is unknown anyhow.
+func (b *Builder) routine(kind sql.Own, name string) {
+	if kind == sql.OwnFunction && !sql.Harmless(name) {
+		return
+	}
+	b.c.own[own{kind, name}] = true
 }
 
 func (b *Builder) root(oid uint32) uint32 {

@@ -13,6 +13,7 @@ type Shared struct {
 
 	mu       sync.Mutex // guards what follows
 	current  *Catalogue
+	routines *Catalogue // the code alone, as it was last read
 	read     time.Time
 	epoch    uint64
 	changing int
@@ -50,7 +51,7 @@ func (s *Shared) Set(c *Catalogue, epoch uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.epoch == epoch && s.changing == 0 {
-		s.current, s.read = c, s.now()
+		s.current, s.read, s.routines = c, s.now(), c.Routines()
 	}
 }
 
@@ -70,4 +71,12 @@ func (s *Shared) End() {
 	defer s.mu.Unlock()
 	s.changing--
 	s.epoch++
+}
+
+// Routines is what was last read of the database's code, which holds while relations change: whoever could make code is
+// refused that where columns are masked. Nil before the first time.
+func (s *Shared) Routines() *Catalogue {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.routines
 }

@@ -6,7 +6,19 @@ type Catalogue interface {
 	// Relation returns the relation of the name, or false where none is known. An unknown relation is never
 	// proved clear.
 	Relation(schema, name string) (Relation, bool)
+	// Own reports whether the database has code of its own that an unqualified name of the server's could run.
+	Own(kind Own, name string) bool
 }
+
+// Own is a kind of code that belongs to the database, not to the server or to a trusted extension.
+type Own byte
+
+const (
+	OwnFunction Own = 'f'
+	OwnOperator Own = 'o'
+	OwnCast     Own = 'c' // by the name of the type that is cast to
+	OwnImplicit Own = 'i' // casts that no statement shows; without a name
+)
 
 // Relation is a table, view or anything else that can stand in FROM.
 type Relation struct {

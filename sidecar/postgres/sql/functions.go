@@ -117,6 +117,10 @@ func returnsClear(name string) bool {
 	return pureFunctions[name] || harmlessFunctions[name] || changingFunctions[name]
 }
 
+// Harmless tells whether statements may call a function of this name, where it is the server's own, without its
+// result being doubted.
+func Harmless(name string) bool { return returnsClear(name) }
+
 // MayChangeSession tells whether a function, by its name as in policy.SQL's Functions, may leave the session other than
 // it was: one that is not the server's own can call set_config, where no statement shows it.
 func MayChangeSession(function string) bool {

@@ -126,6 +126,11 @@ func (r relations) Relation(schema, name string) (Relation, bool) {
 	return out, ok
 }
 
+func (r relations) Own(kind Own, name string) bool {
+	_, ok := r[RelationName{Schema: "own " + string(rune(kind)), Name: name}]
+	return ok
+}
+
 func TestFingerprintIsFreeOfLiterals(t *testing.T) {
 	print := func(query string) string {
 		parsed, err := Parse(query, DefaultState())

@@ -30,6 +30,8 @@ func (t *tracer) expr(m proto.Message, sc *scope) Column {
 		return t.subquery(n, sc)
 	case *pg_query.A_Expr:
 		return t.operator(n, sc)
+	case *pg_query.SortBy:
+		return computed(worse(t.applied(n.UseOp, proved), t.operand(unwrap(n.Node), sc)))
 	case *pg_query.SelectStmt:
 		out := t.query(n, &scope{outer: sc, ctes: sc.ctes}).worst()
 		t.infer(out)
@@ -37,7 +39,7 @@ func (t *tracer) expr(m proto.Message, sc *scope) Column {
 	case *pg_query.BoolExpr, *pg_query.NullTest, *pg_query.BooleanTest, *pg_query.CaseExpr, *pg_query.CaseWhen,
 		*pg_query.CoalesceExpr, *pg_query.MinMaxExpr, *pg_query.RowExpr, *pg_query.A_ArrayExpr, *pg_query.A_Indirection,
 		*pg_query.A_Indices, *pg_query.GroupingFunc, *pg_query.NamedArgExpr, *pg_query.XmlExpr, *pg_query.XmlSerialize,
-		*pg_query.List, *pg_query.SortBy, *pg_query.ResTarget, *pg_query.WindowDef, *pg_query.MultiAssignRef,
+		*pg_query.List, *pg_query.ResTarget, *pg_query.WindowDef, *pg_query.MultiAssignRef,
 		*pg_query.GroupingSet, *pg_query.A_Star,
 		*pg_query.JsonFormat, *pg_query.JsonValueExpr, *pg_query.JsonIsPredicate, *pg_query.JsonBehavior,
 		*pg_query.JsonOutput, *pg_query.JsonArgument, *pg_query.JsonFuncExpr, *pg_query.JsonKeyValue, *pg_query.JsonReturning,
@@ -52,6 +54,12 @@ func (t *tracer) expr(m proto.Message, sc *scope) Column {
 		out = unproved("an expression that is not traced")
 	}
 	return out
+}
+
+// own tells whether what a name of the server's runs may be code of the database. Where one of its casts could be
+// applied anywhere, anything may.
+func (t *tracer) own(kind Own, name string) bool {
+	return t.cat == nil || t.cat.Own(kind, name) || t.cat.Own(OwnImplicit, "")
 }
 
 // computedOf is an expression over all that stands below it.
@@ -132,6 +140,10 @@ func (t *tracer) cast(n *pg_query.TypeCast, sc *scope) Column {
 	if out.Proof == Masked && plain {
 		return out
 	}
+	if out.Proof == Clear && t.own(OwnCast, name) {
+		t.impure = true
+		return unproved("a cast to " + dotted(names...) + " is not known to compute from its operand alone")
+	}
 	t.infer(out)
 	return computed(out)
 }
@@ -150,7 +162,7 @@ func (t *tracer) operator(n *pg_query.A_Expr, sc *scope) Column {
 // applied is what an operator makes of its operands.
 func (t *tracer) applied(operator []*pg_query.Node, operands Column) Column {
 	names, _ := stringsOf(operator)
-	if schema, name := relationOf(names); name != "" && !knownOperator(schema, name) && operands.Proof == Clear {
+	if schema, name := relationOf(names); name != "" && operands.Proof == Clear && (!knownOperator(schema, name) || t.own(OwnOperator, name)) {
 		t.impure = true
 		return unproved("operator " + dotted(names...) + " is not known to compute from its operands alone")
 	}
@@ -161,7 +173,7 @@ func (t *tracer) applied(operator []*pg_query.Node, operands Column) Column {
 func (t *tracer) call(n *pg_query.FuncCall, sc *scope) Column {
 	names, _ := stringsOf(n.Funcname)
 	schema, name := relationOf(names)
-	builtin := isBuiltin(schema, name)
+	builtin := isBuiltin(schema, name) && !t.own(OwnFunction, name)
 	out := proved
 	for _, list := range [][]*pg_query.Node{n.Args, n.AggOrder, {n.AggFilter}} {
 		for _, a := range list {

@@ -146,6 +146,9 @@ func (t *tracer) sorted(list []*pg_query.Node, out rows, sc *scope) {
 			item = s.Node
 		}
 		t.steps += len(out.columns) / scanned
+		if using := n.GetSortBy().GetUseOp(); len(using) > 0 {
+			t.infer(t.applied(using, proved))
+		}
 		if c, ok := output(item, out); ok {
 			t.infer(c)
 			continue

@@ -18,6 +18,8 @@ type judged struct {
 	// cat is the catalogue that the shapes were traced with, as of epoch.
 	cat   *catalogue.Catalogue
 	epoch uint64
+	// routines is what is known of the database's code even where cat is not.
+	routines *catalogue.Catalogue
 
 	syntax *sql.SyntaxError
 	parts  []part
@@ -81,6 +83,9 @@ func (c *Core) judge(text []byte, unsure bool) *judged {
 	}
 	settled := !unsure && !unsettled && len(text) <= maxCached
 	j := &judged{text: string(text), rules: rules, version: c.version, cat: cat, epoch: epoch, results: &results{}}
+	if shared := c.shared(); shared != nil {
+		j.routines = shared.Routines()
+	}
 	if settled && c.alike(j) {
 		return j
 	}
@@ -163,8 +168,11 @@ func withoutTree(s *sql.Statement) *sql.Statement {
 // trace finds where the columns of a statement come from and adds what that says to its commands.
 func (j *judged) trace(p *part) {
 	var cat sql.Catalogue
-	if j.cat != nil {
+	switch {
+	case j.cat != nil:
 		cat = j.cat
+	case j.routines != nil:
+		cat = j.routines
 	}
 	protected := j.rules.protected
 	j.hold(p.Statement)
@@ -243,7 +251,9 @@ func (j *judged) note(p *part) {
 			j.names, j.tracked, j.catalogue = true, true, true
 		}
 		// Servers before 18 do not report their search_path: what a function has made of it has to be asked for.
-		j.tracked = j.tracked || slices.ContainsFunc(s.Functions, sql.MayChangeSession)
+		j.tracked = j.tracked || slices.ContainsFunc(s.Functions, func(f string) bool {
+			return sql.MayChangeSession(f) || j.routines != nil && j.routines.Own(sql.OwnFunction, f)
+		})
 		for t := range s.Tables {
 			j.touches = j.touches || j.rules.touches(&s.Tables[t])
 		}

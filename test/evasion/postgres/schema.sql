@@ -25,12 +25,28 @@ CREATE PROCEDURE tell(INOUT c text) LANGUAGE plpgsql AS $$ BEGIN SELECT card_num
 CREATE FUNCTION use_schema(text) RETURNS void LANGUAGE plpgsql AS $$ BEGIN PERFORM set_config('search_path', $1, false); END $$;
 CREATE FUNCTION card_compare(int, int) RETURNS text LANGUAGE sql STABLE AS 'SELECT card_number FROM public.customers WHERE id = $1';
 CREATE OPERATOR ##> (LEFTARG = int, RIGHTARG = int, FUNCTION = card_compare);
+-- Names of the server's, for functions, operators and casts that are not.
+CREATE TYPE mood AS ENUM ('calm', 'cross');
+CREATE FUNCTION initcap(int) RETURNS text LANGUAGE sql STABLE AS 'SELECT card_number FROM public.customers WHERE id = $1';
+CREATE FUNCTION card_of_mood(mood, int) RETURNS text LANGUAGE sql STABLE AS 'SELECT card_number FROM public.customers WHERE id = $2';
+CREATE OPERATOR <-> (LEFTARG = mood, RIGHTARG = int, FUNCTION = card_of_mood);
+CREATE FUNCTION card_of_moods(text, mood) RETURNS text LANGUAGE sql STABLE AS 'SELECT card_number FROM public.customers WHERE id = 1';
+CREATE AGGREGATE bool_or(mood) (SFUNC = card_of_moods, STYPE = text);
+CREATE TYPE boxed AS (v text);
+CREATE FUNCTION box_card(int) RETURNS boxed LANGUAGE sql STABLE AS 'SELECT ROW(card_number)::public.boxed FROM public.customers WHERE id = $1';
+CREATE CAST (int AS boxed) WITH FUNCTION box_card(int);
+CREATE VIEW titles AS SELECT initcap(1) AS title;
+CREATE FUNCTION card_like(int, text) RETURNS bool LANGUAGE sql STABLE AS 'SELECT card_number LIKE $2 FROM public.customers WHERE id = $1';
+CREATE OPERATOR ##? (LEFTARG = int, RIGHTARG = text, FUNCTION = card_like);
+CREATE FUNCTION by_card(int, int) RETURNS bool LANGUAGE sql STABLE AS 'SELECT CASE WHEN length(card_number) > 10 THEN $1 < $2 ELSE $1 > $2 END FROM public.customers WHERE id = 1';
+CREATE FUNCTION by_card_order(int, int) RETURNS int LANGUAGE sql STABLE AS 'SELECT CASE WHEN length(card_number) > 10 THEN sign($1 - $2) ELSE sign($2 - $1) END::int FROM public.customers WHERE id = 1';
+CREATE OPERATOR ##< (LEFTARG = int, RIGHTARG = int, FUNCTION = by_card);
+CREATE OPERATOR CLASS by_card FOR TYPE int USING btree AS OPERATOR 1 ##<, OPERATOR 3 =, FUNCTION 1 by_card_order(int, int);
 CREATE TABLE orders (id int PRIMARY KEY, customer int REFERENCES customers, total int, memo text);
 INSERT INTO orders SELECT g, 1 + g % 3, g * 10, 'order ' || g FROM generate_series(1, 20) g;
 CREATE TABLE scratch (id int, body text);
 INSERT INTO scratch VALUES (1, 'one'), (2, 'two');
 CREATE SEQUENCE counter;
-CREATE TYPE mood AS ENUM ('calm', 'cross');
 CREATE TABLE people (id int, ssn text, note text);
 INSERT INTO people VALUES (1, 'none', 'harmless');
 

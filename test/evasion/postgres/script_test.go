@@ -19,7 +19,7 @@ type family struct {
 //
 //	## a sentence                   begins a case
 //	: option value                  anywhere in it; before the first case they hold for the whole file: policy NAME,
-//	                                refused, varies WHY, changes WHY, startup NAME=VALUE, only MAJOR, harmless WHY
+//	                                refused RULE, varies WHY, changes WHY, startup NAME=VALUE, only MAJOR, harmless WHY
 //	SELECT 1                        a step: a query string in a message of its own
 //	;;                              ends a step
 //	@binary SELECT 1                by the extended protocol, results in binary

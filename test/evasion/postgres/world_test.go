@@ -77,12 +77,12 @@ func (w *world) build(t *testing.T, i int) {
 	v := protectedValues[i]
 	w.must(t, s.judge, fmt.Sprintf(`SET session_replication_role = replica;
 UPDATE customers SET card_number = '%[1]s', pin = %[2]s, balance = %[3]s, born = '%[4]s', token = '%[5]s', photo = '%[6]s', profile = '{"k": "%[7]s"}', tags = '{%[8]s,x}' WHERE id = 1;
-UPDATE customers SET card_number = 'B' || '%[1]s' WHERE id = 2;
+UPDATE customers SET card_number = '%[9]s' || '%[1]s' WHERE id = 2;
 UPDATE kid SET card_number = '%[1]s';
 UPDATE pii.people SET ssn = '%[1]s', note = '%[7]s';
 UPDATE public.people SET ssn = 'none';
 REFRESH MATERIALIZED VIEW customer_copies; ANALYZE;
-RESET session_replication_role`, v[0], v[1], v[2], v[3], v[4], v[5], v[6], v[7]))
+RESET session_replication_role`, v[0], v[1], v[2], v[3], v[4], v[5], v[6], v[7], [2]string{"B", "z"}[i]))
 	s.state = w.snapshot(t, s.judge)
 }
 
