@@ -36,6 +36,8 @@ type exchange struct {
 	text   string
 	length int
 	digest string
+	// verdict is what the rules said.
+	verdict policy.Verdict
 }
 
 // commandNumbers counts a connection's commands.
@@ -64,7 +66,7 @@ func (c *connection) handle(w http.ResponseWriter, r *http.Request) {
 	}
 	defer end()
 	if x.request.Exec != nil || x.request.Forward {
-		x.upgrade()
+		x.upgrade(granted)
 		return
 	}
 	x.forward(granted)

@@ -32,6 +32,7 @@ func (x *exchange) gate() (grant *session.Grant, end func(), refused *refusal) {
 // carryOut does what the verdict says.
 func (x *exchange) carryOut() (*session.Grant, *refusal) {
 	v, _ := x.rules.DecideAll(x.commands)
+	x.verdict = v
 	if v.Action != policy.Deny {
 		if refused := x.checkWrite(); refused != nil {
 			v.Action, v.Audited, v.Rule, v.Message = policy.Deny, "", policy.RuleMasking, refused.message
@@ -128,6 +129,17 @@ func (x *exchange) recordCommand(v policy.Verdict) error {
 	message, _ := x.rules.detectors.Text(v.Message, maxRecorded)
 	return x.session.Recorder.Record(record.Event{
 		Kind: record.KindCommand, Command: x.number, Text: x.text, TextLength: x.length, Digest: x.digest,
+		Verdict: string(v.Action), Audited: string(v.Audited), Policy: v.Policy, Generation: v.Generation, Rule: v.Rule,
+		Message: message,
+	})
+}
+
+// recordPort records a port of a port-forward that is open.
+func (x *exchange) recordPort(v policy.Verdict, text string) error {
+	text, length := x.rules.detectors.Text(text, maxRecorded)
+	message, _ := x.rules.detectors.Text(v.Message, maxRecorded)
+	return x.session.Recorder.Record(record.Event{
+		Kind: record.KindCommand, Command: x.connection.commands.next(), Text: text, TextLength: length,
 		Verdict: string(v.Action), Audited: string(v.Audited), Policy: v.Policy, Generation: v.Generation, Rule: v.Rule,
 		Message: message,
 	})

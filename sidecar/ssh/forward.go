@@ -13,6 +13,7 @@ import (
 
 	"github.com/chaperone-dev/chaperone/sidecar/policy"
 	"github.com/chaperone-dev/chaperone/sidecar/record"
+	"github.com/chaperone-dev/chaperone/sidecar/stream"
 )
 
 // direct is what a direct-tcpip channel opens with (RFC 4254 7.2), and a forwarded-tcpip one.
@@ -124,7 +125,7 @@ func join(near, far ssh.Channel, nearRequests, farRequests <-chan *ssh.Request) 
 		done := make(chan struct{})
 		all.Go(func() {
 			defer close(done)
-			n, err := copyData(to, from)
+			n, err := stream.Copy(to, from)
 			if count != nil {
 				*count = n
 			}

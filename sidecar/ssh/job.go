@@ -9,6 +9,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"github.com/chaperone-dev/chaperone/sidecar/record"
+	"github.com/chaperone-dev/chaperone/sidecar/stream"
 )
 
 // job is a command, shell or subsystem that runs on the target.
@@ -17,7 +18,7 @@ type job struct {
 	up      ssh.Channel
 	number  uint64
 	plan    plan
-	outputs []*output
+	outputs map[string]*stream.Output // by their names
 
 	mu     sync.Mutex // guards what follows
 	tag    string     // how it ended
@@ -25,14 +26,14 @@ type job struct {
 }
 
 func (ch *channel) newJob(up ssh.Channel, number uint64, p plan) *job {
-	return &job{ch: ch, up: up, number: number, plan: p}
+	return &job{ch: ch, up: up, number: number, plan: p, outputs: make(map[string]*stream.Output)}
 }
 
 // begin opens the recording of a terminal, where there is one, and lets what the agent asks meanwhile through.
 func (j *job) begin() error {
 	ch := j.ch
 	recorder := ch.c.session.Recorder
-	limit := int64(maxRecordedOutput)
+	limit := int64(stream.MaxRecorded)
 	var term *terminal
 	if ch.pty != nil && j.plan.kind != "subsystem" {
 		var err error
@@ -41,13 +42,12 @@ func (j *job) begin() error {
 		}
 		recorder, limit = term.recorder, 0
 	}
-	for _, name := range []string{"stdout", "stderr"} {
-		j.outputs = append(j.outputs, newOutput(ch.c.detectors, recorder, name, j.number, limit))
-	}
+	number := j.number
 	if term != nil {
-		for _, o := range j.outputs {
-			o.command, o.must = 0, term.must
-		}
+		number = 0 // the terminal's log has no other
+	}
+	for name, to := range map[string]io.Writer{"stdout": ch.agent, "stderr": ch.agent.Stderr()} {
+		j.outputs[name] = stream.New(to, ch.c.detectors, recorder, name, number, limit)
 	}
 	ch.mu.Lock()
 	defer ch.mu.Unlock()
@@ -85,7 +85,7 @@ func (j *job) run(served <-chan struct{}) {
 	input := make(chan struct{})
 	go func() {
 		defer close(input)
-		_, _ = copyData(j.up, ch.agent)
+		_, _ = stream.Copy(j.up, ch.agent)
 		_ = j.up.CloseWrite()
 	}()
 	// An agent that closes its channel waits for nothing more: the target's is closed as soon as it has the input.
@@ -109,13 +109,9 @@ func (j *job) run(served <-chan struct{}) {
 	}()
 
 	var copying sync.WaitGroup
-	for i, from := range []io.Reader{j.up, j.up.Stderr()} {
-		to := io.Writer(ch.agent)
-		if i == 1 {
-			to = ch.agent.Stderr()
-		}
+	for name, from := range map[string]io.Reader{"stdout": j.up, "stderr": j.up.Stderr()} {
 		copying.Go(func() {
-			if err := j.outputs[i].copy(to, from); err != nil {
+			if err := j.outputs[name].Copy(from); err != nil {
 				j.fail(err.Error())
 				// What is not recorded is not shown.
 				_ = j.up.Close()
@@ -218,8 +214,9 @@ func (j *job) finish() {
 	}
 	e := record.Event{Kind: record.KindResult, Command: j.number, Tag: tag, Error: failed}
 	for _, o := range j.outputs {
-		e.Bytes += o.bytes
-		e.Masked += int64(o.masked)
+		shown, masked := o.Counts()
+		e.Bytes += shown
+		e.Masked += int64(masked)
 	}
 	_ = ch.c.record(e)
 	j.ch.mu.Lock()

@@ -11,7 +11,6 @@ import (
 // terminal is the recording of one terminal.
 type terminal struct {
 	recorder session.Recorder
-	must     bool
 }
 
 // newTerminal begins the recording. What is on a terminal is shown only as far as it is recorded, where the policy

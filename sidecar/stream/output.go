@@ -1,4 +1,5 @@
-package ssh
+// Package stream hands on what a program prints to whoever started it: masked, then recorded, then shown.
+package stream
 
 import (
 	"errors"
@@ -14,37 +15,38 @@ import (
 )
 
 const (
-	// maxRecordedOutput is how much of what a command prints is recorded, of each stream. How much it was in all is in
+	// MaxRecorded is how much of what a command prints is recorded, of each stream. How much it was in all is in
 	// its result. A terminal is recorded whole.
-	maxRecordedOutput = 256 << 10
+	MaxRecorded = 256 << 10
 	// maskingDelay is how long what may become a match is held back: short enough for a terminal to feel at once.
 	maskingDelay = 30 * time.Millisecond
-	// chunk is what is read at once: the most that a packet of SSH brings (RFC 4253 6.1).
-	chunk = 32 << 10
+	// Chunk is how much is read at once: the most that a packet of SSH brings (RFC 4253 6.1), and what a kubelet sends
+	// in a frame.
+	Chunk = 32 << 10
 )
 
-var chunks = sync.Pool{New: func() any { b := make([]byte, chunk); return &b }}
+// Chunks are buffers of that size, *[]byte.
+var Chunks = sync.Pool{New: func() any { b := make([]byte, Chunk); return &b }} //nolint:gochecknoglobals // a pool
 
-// copyData copies until from ends.
-func copyData(to io.Writer, from io.Reader) (int64, error) {
-	b := chunks.Get().(*[]byte)
-	defer chunks.Put(b)
+// Copy copies until from ends.
+func Copy(to io.Writer, from io.Reader) (int64, error) {
+	b := Chunks.Get().(*[]byte)
+	defer Chunks.Put(b)
 	return io.CopyBuffer(struct{ io.Writer }{to}, struct{ io.Reader }{from}, *b)
 }
 
-// output hands one stream on to the agent: masked, then recorded, then shown.
-type output struct {
+// Output hands one stream on to the agent. It is an io.Writer; several goroutines may use it.
+type Output struct {
 	recorder session.Recorder
 	stream   string
 	command  uint64
 	limit    int64 // of what is recorded; 0: all
-	must     bool  // what cannot be recorded is not shown
 	masks    *mask.Stream
+	to       io.Writer
 
 	mu       sync.Mutex // guards what follows, and orders writes
-	to       io.Writer
-	in       int64 // bytes that came
-	bytes    int64 // bytes handed on
+	in       int64      // bytes that came
+	bytes    int64      // bytes handed on
 	masked   int
 	recorded int64
 	cut      bool
@@ -55,23 +57,24 @@ type output struct {
 	err      error
 }
 
-func newOutput(d *mask.Detectors, recorder session.Recorder, stream string, command uint64, limit int64) *output {
-	o := &output{recorder: recorder, stream: stream, command: command, limit: limit, heldFrom: -1}
+// New returns the Output of a stream (stdout, stderr) of a command, which is recorded up to the limit in bytes, or whole
+// where that is 0. What cannot be recorded is not shown: the recorder decides whether it matters that it cannot.
+func New(to io.Writer, d *mask.Detectors, recorder session.Recorder, stream string, command uint64, limit int64) *Output {
+	o := &Output{to: to, recorder: recorder, stream: stream, command: command, limit: limit, heldFrom: -1}
 	if !d.Empty() {
 		o.masks = mask.NewStream(d)
 	}
 	return o
 }
 
-// copy hands on until from ends. An error is of the recording; that the agent takes nothing any more is none.
-func (o *output) copy(to io.Writer, from io.Reader) error {
-	o.to = to
-	b := chunks.Get().(*[]byte)
-	defer chunks.Put(b)
+// Copy hands on until from ends. An error is a *RecordingError; that the agent takes nothing any more is none.
+func (o *Output) Copy(from io.Reader) error {
+	b := Chunks.Get().(*[]byte)
+	defer Chunks.Put(b)
 	for {
 		n, err := from.Read(*b)
 		if n > 0 {
-			if werr := o.write((*b)[:n]); werr != nil {
+			if _, werr := o.Write((*b)[:n]); werr != nil {
 				break
 			}
 		}
@@ -80,6 +83,11 @@ func (o *output) copy(to io.Writer, from io.Reader) error {
 		}
 	}
 	// The target may still have something to say to an agent that does not listen: it is drained by its closing.
+	return o.Finish()
+}
+
+// Finish hands on what was held back, at the stream's end. An error is a *RecordingError.
+func (o *Output) Finish() error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.timer != nil {
@@ -89,44 +97,52 @@ func (o *output) copy(to io.Writer, from io.Reader) error {
 		o.flushLocked()
 	}
 	o.recordLocked(nil, true)
-	var r *recordingError
+	var r *RecordingError
 	if errors.As(o.err, &r) {
 		return r
 	}
 	return nil
 }
 
-// recordingError tells an error of the recording from one of the agent's connection.
-type recordingError struct{ cause error }
+// Counts returns how many bytes were handed on and how many values were masked.
+func (o *Output) Counts() (bytes int64, masked int) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.bytes, o.masked
+}
 
-func (e *recordingError) Error() string {
+// RecordingError tells an error of the recording from one of the agent's connection.
+type RecordingError struct{ cause error }
+
+func (e *RecordingError) Error() string {
 	return "what it prints cannot be recorded: " + e.cause.Error()
 }
-func (e *recordingError) Unwrap() error { return e.cause }
+func (e *RecordingError) Unwrap() error { return e.cause }
 
-func (o *output) write(p []byte) error {
+// Write takes the next piece. The error is the first of what was shown or recorded.
+func (o *Output) Write(p []byte) (int, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.err != nil {
-		return o.err
+		return 0, o.err
 	}
 	o.in += int64(len(p))
 	if o.masks == nil {
-		return o.showLocked(p)
+		return len(p), o.showLocked(p)
 	}
 	out, hits := o.masks.Write(o.scratch[:0], p)
 	o.scratch = out
 	o.masked += hits
 	if err := o.showLocked(out); err != nil {
-		return err
+		return 0, err
 	}
 	o.scheduleLocked()
-	return nil
+	return len(p), nil
 }
 
 // scheduleLocked lets nothing be held back for longer than the delay: counted from when its first byte came, so that a
 // stream which drips does not wait for ever.
-func (o *output) scheduleLocked() {
+func (o *Output) scheduleLocked() {
 	held := int64(o.masks.Held())
 	if held == 0 {
 		o.heldFrom = -1
@@ -147,7 +163,7 @@ func (o *output) scheduleLocked() {
 	o.timer.Reset(maskingDelay)
 }
 
-func (o *output) flush() {
+func (o *Output) flush() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.err == nil && o.heldFrom >= 0 {
@@ -155,7 +171,7 @@ func (o *output) flush() {
 	}
 }
 
-func (o *output) flushLocked() {
+func (o *Output) flushLocked() {
 	o.heldFrom = -1
 	out, hits := o.masks.Flush(o.scratch[:0])
 	o.scratch = out
@@ -164,7 +180,7 @@ func (o *output) flushLocked() {
 }
 
 // showLocked records, then shows.
-func (o *output) showLocked(p []byte) error {
+func (o *Output) showLocked(p []byte) error {
 	if len(p) == 0 {
 		return nil
 	}
@@ -181,7 +197,7 @@ func (o *output) showLocked(p []byte) error {
 }
 
 // recordLocked records whole characters, up to the limit.
-func (o *output) recordLocked(p []byte, last bool) {
+func (o *Output) recordLocked(p []byte, last bool) {
 	if o.cut {
 		return
 	}
@@ -206,10 +222,10 @@ func (o *output) recordLocked(p []byte, last bool) {
 	}
 }
 
-func (o *output) put(data string) {
+func (o *Output) put(data string) {
 	err := o.recorder.Record(record.Event{Kind: record.KindOutput, Command: o.command, Stream: o.stream, Data: data})
 	if err != nil && o.err == nil {
-		o.err = &recordingError{err}
+		o.err = &RecordingError{err}
 	}
 }
 

@@ -1,0 +1,228 @@
+package kube
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"sync"
+
+	"github.com/chaperone-dev/chaperone/sidecar/kube/spdy"
+	"github.com/chaperone-dev/chaperone/sidecar/policy"
+	"github.com/chaperone-dev/chaperone/sidecar/session"
+)
+
+// spdyForward is port-forward over SPDY: for each connection to a port the client opens a stream for errors and one for
+// data (k8s.io/client-go/tools/portforward). Ports are judged as they are asked for.
+type spdyForward struct {
+	r         *relay
+	granted   *session.Grant
+	rule      string // that people granted the connection under
+	agent, up *spdyEnd
+	// ports are verdicts, nil where a port is allowed.
+	ports map[uint16]*refusal
+
+	mu      sync.Mutex // guards what follows
+	streams map[uint32]*half
+	bytes   int64
+}
+
+// half is a stream of a port-forward: its errors or its data.
+type half struct {
+	refused *refusal // the stream is not known upstream
+	// ended says which side sends nothing more.
+	agentEnded, upEnded bool
+}
+
+// maxForwarded is how many streams may be open at once: two for each connection.
+const maxForwarded = 512
+
+func newSPDYForward(r *relay, granted *session.Grant, agent, up *spdyEnd) *spdyForward {
+	return &spdyForward{r: r, granted: granted, rule: r.x.verdict.Rule, agent: agent, up: up, ports: make(map[uint16]*refusal), streams: make(map[uint32]*half)}
+}
+
+// find returns a stream that is open.
+func (s *spdyForward) find(number uint32) *half {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.streams[number]
+}
+
+// over notes that a side has ended its half, or with reset the whole.
+func (s *spdyForward) over(number uint32, agent, up bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f := s.streams[number]
+	if f == nil {
+		return
+	}
+	f.agentEnded, f.upEnded = f.agentEnded || agent, f.upEnded || up
+	if f.agentEnded && f.upEnded {
+		delete(s.streams, number)
+	}
+}
+
+func (s *spdyForward) count(n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.bytes += int64(n)
+}
+
+func (s *spdyForward) upwards() error {
+	for {
+		f, err := s.agent.frames.Next()
+		if err != nil {
+			return err
+		}
+		switch f.Kind {
+		case spdy.SynStream:
+			err = s.open(&f)
+		case spdy.Data:
+			if at := s.find(f.Stream); at != nil && at.refused == nil {
+				err = relayData(s.up, s.agent, &f, s.count)
+			}
+			if f.Fin() {
+				s.over(f.Stream, true, false)
+			}
+		case spdy.RstStream:
+			if at := s.find(f.Stream); at != nil && at.refused == nil {
+				err = s.up.frame(&f)
+			}
+			s.over(f.Stream, true, true)
+		case spdy.Ping, spdy.GoAway:
+			err = s.up.frame(&f)
+		case spdy.Settings, spdy.WindowUpdate:
+		default:
+			err = fmt.Errorf("the agent sent a SPDY frame of the kind %d, which port-forward does not have", f.Kind)
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// open takes a stream of the agent's: upstream, or where its port is refused to an end that says why.
+func (s *spdyForward) open(f *spdy.Frame) error {
+	port, err := strconv.ParseUint(f.Get("port"), 10, 16)
+	kind, id := f.Get("streamtype"), f.Get("requestid")
+	_, iderr := strconv.ParseUint(id, 10, 63)
+	if err != nil || port == 0 || kind != "error" && kind != "data" || id != "" && iderr != nil || f.Stream%2 == 0 {
+		return errors.New("the agent opened a stream that is none of port-forward's")
+	}
+	refused := s.judge(uint16(port))
+	s.mu.Lock()
+	if s.streams[f.Stream] != nil || len(s.streams) >= maxForwarded {
+		s.mu.Unlock()
+		return fmt.Errorf("the agent opened a stream twice, or more than %d", maxForwarded)
+	}
+	s.streams[f.Stream] = &half{refused: refused, agentEnded: f.Fin()}
+	s.mu.Unlock()
+	if refused == nil {
+		headers := []spdy.Header{{Name: "streamtype", Value: kind}, {Name: "port", Value: strconv.FormatUint(port, 10)}}
+		if id != "" {
+			headers = append(headers, spdy.Header{Name: "requestid", Value: id})
+		}
+		return s.up.frame(&spdy.Frame{Kind: spdy.SynStream, Flags: f.Flags & spdy.FlagFin, Stream: f.Stream, Priority: f.Priority, Headers: headers})
+	}
+	if err := s.agent.frame(&spdy.Frame{Kind: spdy.SynReply, Stream: f.Stream}); err != nil {
+		return err
+	}
+	var why []byte
+	if kind == "error" {
+		why = []byte(refused.message)
+	}
+	err = s.agent.data(f.Stream, true, why)
+	s.over(f.Stream, false, true)
+	return err
+}
+
+// judge decides on a port once, and records it.
+func (s *spdyForward) judge(port uint16) *refusal {
+	if refused, known := s.ports[port]; known {
+		return refused
+	}
+	x := s.r.x
+	k := x.request.Kubernetes
+	k.Ports, k.Opening = []uint16{port}, false
+	asked := text(x.request)
+	if len(x.request.Kubernetes.Ports) == 0 {
+		asked += fmt.Sprintf(" %d", port)
+	}
+	rules := x.rules
+	if now := x.session.Rules(); now != nil { // they may have changed since the connection was opened
+		rules = compileRules(now)
+	}
+	v, _ := rules.DecideAll([]policy.Command{{Protocol: policy.ProtocolKubernetes, Text: asked, Kubernetes: &k}})
+	var refused *refusal
+	switch {
+	case v.Action == policy.Deny:
+		refused = denial(v)
+	case v.Action == policy.RequireApproval && (s.granted == nil || v.Rule != s.rule):
+		refused = &refusal{message: fmt.Sprintf("port %d is forwarded when people approve (%s), who are asked when the connection is opened; it was opened for other ports. "+
+			"Open one for this port alone, in a policy whose rule for it comes first.", port, ruling(v))}
+		v.Action, v.Message = policy.Deny, refused.message
+	case len(x.request.Kubernetes.Ports) > 0:
+		s.ports[port] = nil
+		return nil // recorded with the request
+	}
+	if err := x.recordPort(v, asked); err != nil && refused == nil {
+		refused = unrecorded(err)
+	}
+	s.ports[port] = refused
+	return refused
+}
+
+func (s *spdyForward) downwards() error {
+	for {
+		f, err := s.up.frames.Next()
+		if err != nil {
+			return err
+		}
+		at := s.find(f.Stream)
+		known := at != nil && at.refused == nil
+		switch f.Kind {
+		case spdy.SynReply:
+			if known {
+				err = s.agent.frame(&spdy.Frame{Kind: spdy.SynReply, Flags: f.Flags & spdy.FlagFin, Stream: f.Stream})
+			}
+		case spdy.Data:
+			if known {
+				err = relayData(s.agent, s.up, &f, s.count)
+			}
+			if f.Fin() {
+				s.over(f.Stream, false, true)
+			}
+		case spdy.RstStream:
+			if known {
+				err = s.agent.frame(&f)
+			}
+			s.over(f.Stream, true, true)
+		case spdy.Ping, spdy.GoAway:
+			err = s.agent.frame(&f)
+		case spdy.Settings, spdy.WindowUpdate:
+		default:
+			err = fmt.Errorf("the API server sent a SPDY frame of the kind %d, which port-forward does not have", f.Kind)
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// say resets what is open: port-forward has no place for a message, the recording does.
+func (s *spdyForward) say(string) {
+	s.mu.Lock()
+	streams := make([]uint32, 0, len(s.streams))
+	for number := range s.streams {
+		streams = append(streams, number)
+	}
+	s.mu.Unlock()
+	for _, number := range streams {
+		_ = s.agent.frame(&spdy.Frame{Kind: spdy.RstStream, Stream: number, Status: spdy.StatusCancel})
+	}
+}
+
+func (s *spdyForward) finish(string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.r.result.Bytes = s.bytes
+}
