@@ -2,9 +2,12 @@ package cluster
 
 import (
 	"context"
+	"io"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/chaperone-dev/chaperone/sidecar/layout"
 )
 
 // Namespaces are the names of all namespaces.
@@ -28,8 +31,12 @@ func (c *Cluster) Pod(ctx context.Context, name string) (*corev1.Pod, error) {
 
 // Pods returns the pods of a namespace, of all where it is empty.
 func (c *Cluster) Pods(ctx context.Context, namespace string) (*corev1.PodList, error) {
+	return c.pods(ctx, namespace, "")
+}
+
+func (c *Cluster) pods(ctx context.Context, namespace, selector string) (*corev1.PodList, error) {
 	all := &corev1.PodList{}
-	for options := (metav1.ListOptions{Limit: page}); ; options.Continue = all.Continue {
+	for options := (metav1.ListOptions{Limit: page, LabelSelector: selector}); ; options.Continue = all.Continue {
 		part, err := c.core.CoreV1().Pods(namespace).List(ctx, options)
 		if err != nil {
 			return nil, explain(err, podKind, namespace, "")
@@ -39,6 +46,20 @@ func (c *Cluster) Pods(ctx context.Context, namespace string) (*corev1.PodList, 
 			return all, nil
 		}
 	}
+}
+
+// lastLines is how many lines of a sidecar's log are read: it has one for every refused connection.
+const lastLines = 20_000
+
+// SidecarLog opens the end of the log of a pod's sidecar. The caller closes it.
+func (c *Cluster) SidecarLog(ctx context.Context, pod string) (io.ReadCloser, error) {
+	lines := int64(lastLines)
+	return c.core.CoreV1().Pods(c.Namespace).GetLogs(pod, &corev1.PodLogOptions{Container: layout.SidecarContainer, TailLines: &lines}).Stream(ctx)
+}
+
+// Injected returns the pods of a namespace, of all where it is empty, that were put behind a sidecar.
+func (c *Cluster) Injected(ctx context.Context, namespace string) (*corev1.PodList, error) {
+	return c.pods(ctx, namespace, layout.InjectedLabel)
 }
 
 // operatorLabels are what every way of installing the operator gives its pods.

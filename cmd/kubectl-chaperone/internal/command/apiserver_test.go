@@ -17,10 +17,13 @@ import (
 
 	"github.com/klauspost/compress/zstd"
 	"github.com/spf13/cobra"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 
 	"github.com/chaperone-dev/chaperone/api/v1alpha1"
+	"github.com/chaperone-dev/chaperone/sidecar/layout"
 	"github.com/chaperone-dev/chaperone/sidecar/record"
 )
 
@@ -30,11 +33,15 @@ type apiServer struct {
 	*httptest.Server
 	approvals  []v1alpha1.ApprovalRequest
 	recordings []v1alpha1.SessionRecording
-	logs       map[string][]byte // by namespace/name
-	refuse     *metav1.Status    // of patches
-	patches    []string
-	asked      []string
-	watched    []watched
+	policies   []v1alpha1.AgentPolicy
+	pods       []corev1.Pod
+	// sidecarLogs are by namespace/name.
+	sidecarLogs map[string]string
+	logs        map[string][]byte // by namespace/name
+	refuse      *metav1.Status    // of patches
+	patches     []string
+	asked       []string
+	watched     []watched
 }
 
 type watched struct {
@@ -70,6 +77,22 @@ func newAPIServer(t *testing.T) *apiServer {
 			listPage(w, r, "SessionRecordingList", s.recordings, func(a v1alpha1.SessionRecording) string { return a.Namespace })
 		})
 	}
+	for _, prefix := range [...]string{objects, objects + "/namespaces/{namespace}"} {
+		mux.HandleFunc("GET "+prefix+"/agentpolicies", func(w http.ResponseWriter, r *http.Request) {
+			listPage(w, r, "AgentPolicyList", s.policies, func(a v1alpha1.AgentPolicy) string { return a.Namespace })
+		})
+	}
+	for _, prefix := range [...]string{"/api/v1", "/api/v1/namespaces/{namespace}"} {
+		mux.HandleFunc("GET "+prefix+"/pods", s.listPods)
+	}
+	mux.HandleFunc("GET /api/v1/namespaces/{namespace}/pods/{name}", s.pod)
+	mux.HandleFunc("GET /api/v1/namespaces/{namespace}/pods/{name}/log", func(w http.ResponseWriter, r *http.Request) {
+		if log := s.sidecarLogs[r.PathValue("namespace")+"/"+r.PathValue("name")]; log != "" && r.URL.Query().Get("container") == layout.SidecarContainer {
+			_, _ = io.WriteString(w, log)
+			return
+		}
+		writeStatus(w, &metav1.Status{Status: "Failure", Code: 403, Reason: metav1.StatusReasonForbidden, Message: "you may not get pods/log"})
+	})
 	request := objects + "/namespaces/{namespace}/approvalrequests/{name}"
 	mux.HandleFunc("GET "+request, func(w http.ResponseWriter, r *http.Request) { s.answer(w, r, nil) })
 	mux.HandleFunc("PATCH "+request, func(w http.ResponseWriter, r *http.Request) {
@@ -126,6 +149,33 @@ func listPage[T any](w http.ResponseWriter, r *http.Request, kind string, items 
 		metadata["continue"] = fmt.Sprint(to)
 	}
 	writeJSON(w, map[string]any{"kind": kind, "apiVersion": "chaperone.dev/v1alpha1", "metadata": metadata, "items": items[from:to]})
+}
+
+// listPods lists the pods that a selector is for, as the API server does.
+func (s *apiServer) listPods(w http.ResponseWriter, r *http.Request) {
+	selector, err := labels.Parse(r.URL.Query().Get("labelSelector"))
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	list := corev1.PodList{TypeMeta: metav1.TypeMeta{Kind: "PodList", APIVersion: "v1"}}
+	for _, p := range s.pods {
+		if (r.PathValue("namespace") == "" || r.PathValue("namespace") == p.Namespace) && selector.Matches(labels.Set(p.Labels)) {
+			list.Items = append(list.Items, p)
+		}
+	}
+	writeJSON(w, list)
+}
+
+func (s *apiServer) pod(w http.ResponseWriter, r *http.Request) {
+	for _, p := range s.pods {
+		if p.Namespace == r.PathValue("namespace") && p.Name == r.PathValue("name") {
+			p.TypeMeta = metav1.TypeMeta{Kind: "Pod", APIVersion: "v1"}
+			writeJSON(w, p)
+			return
+		}
+	}
+	writeStatus(w, &metav1.Status{Status: "Failure", Code: 404, Reason: metav1.StatusReasonNotFound, Message: `pods "` + r.PathValue("name") + `" not found`})
 }
 
 // answer returns an approval request, and after a patch with the decision stamped.

@@ -18,7 +18,9 @@ import (
 // commandQuery says which commands in the logs are looked for.
 type commandQuery struct {
 	command, verdict, rule string
-	pattern                *regexp.Regexp
+	// refused asks for what a rule or people refused.
+	refused bool
+	pattern *regexp.Regexp
 }
 
 // verdicts are the words that a command's verdict is asked for with.
@@ -54,7 +56,7 @@ func (q *commandQuery) mayHold(r *v1alpha1.SessionRecording) bool {
 }
 
 func (q *commandQuery) matches(e *record.Event) bool {
-	return e.Kind == record.KindCommand && (q.verdict == "" || e.Verdict == q.verdict || e.Audited == q.verdict) &&
+	return e.Kind == record.KindCommand && (!q.refused || e.Verdict == "Deny" || e.Verdict == "RequireApproval") && (q.verdict == "" || e.Verdict == q.verdict || e.Audited == q.verdict) &&
 		(q.rule == "" || e.Rule == q.rule) && q.pattern.MatchString(e.Text)
 }
 
@@ -73,6 +75,7 @@ type found struct {
 	Audited string `json:"audited,omitempty"`
 	Policy  string `json:"policy,omitempty"`
 	Rule    string `json:"rule,omitempty"`
+	Message string `json:"message,omitempty"`
 	Request string `json:"request,omitempty"`
 	// Decision and Deciders tell what people said.
 	Decision string   `json:"decision,omitempty"`
@@ -130,14 +133,23 @@ func (q *commandQuery) in(ctx context.Context, c *cluster.Cluster, r *v1alpha1.S
 			}
 			out = append(out, found{
 				Namespace: r.Namespace, Recording: r.Name, Pod: r.Spec.Pod.Name, Target: r.Spec.Target, Protocol: r.Spec.Protocol,
-				Command: play.Number(e), Time: at, Verdict: e.Verdict, Audited: e.Audited, Policy: e.Policy, Rule: e.Rule, Request: e.Request,
+				Command: play.Number(e), Time: at, Verdict: e.Verdict, Audited: e.Audited, Policy: e.Policy, Rule: e.Rule, Message: e.Message, Request: e.Request,
 				Text: e.Text, Length: e.TextLength, SHA256: e.Digest, connection: e.Connection, number: e.Command,
 			})
 		}
 		return nil
 	})
+	if q.refused {
+		out = slices.DeleteFunc(out, func(f found) bool {
+			return f.Verdict != "Deny" && f.Decision != "Denied" && f.Decision != "Expired"
+		})
+	}
 	if err != nil {
 		return out, fmt.Errorf("recording %s/%s: %w", r.Namespace, r.Name, err)
 	}
 	return out, broken("recording "+r.Namespace+"/"+r.Name, v)
+}
+
+func newestFirst(all []found) {
+	slices.SortStableFunc(all, func(a, b found) int { return b.Time.Compare(a.Time) })
 }

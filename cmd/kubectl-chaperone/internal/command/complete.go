@@ -84,3 +84,16 @@ func recordingNames(c *cluster.Cluster, ctx context.Context) ([]string, error) {
 	}
 	return out, nil
 }
+
+//nolint:revive // as above
+func podNames(c *cluster.Cluster, ctx context.Context) ([]string, error) {
+	list, err := c.Pods(ctx, c.Namespace)
+	if err != nil {
+		return nil, err
+	}
+	var out []string
+	for i := range list.Items {
+		out = append(out, list.Items[i].Name)
+	}
+	return out, nil
+}

@@ -162,7 +162,7 @@ func phaseOf(r *v1alpha1.SessionRecording) string {
 // commands lists the commands in the logs of recordings.
 func (e *environment) commands(ctx context.Context, c *cluster.Cluster, o *output, q *commandQuery, items []v1alpha1.SessionRecording, w window, limit int, namespace string) error {
 	all, fault := q.search(ctx, c, items, w, limit)
-	slices.SortStableFunc(all, func(a, b found) int { return b.Time.Compare(a.Time) })
+	newestFirst(all)
 	switch {
 	case o.format == "name":
 		seen := map[string]bool{}

@@ -41,7 +41,7 @@ func New(streams genericiooptions.IOStreams, version string) *cobra.Command {
 	root.AddCommand(
 		e.approvals(), e.approve(), e.deny(),
 		e.recordings(), e.replay(), e.export(), e.verify(),
-		e.test(),
+		e.explainPod(), e.status(), e.test(),
 		e.printVersion(),
 	)
 	return root

@@ -215,7 +215,7 @@ func (c *Case) commands(d *policy.Destination) ([]policy.Command, error) {
 	}
 	r, err := request.Parse(method, target)
 	if err != nil {
-		return []policy.Command{{Protocol: policy.ProtocolKubernetes, Text: c.Text(), Unrecognised: err.Error()}}, nil
+		return []policy.Command{{Protocol: policy.ProtocolKubernetes, Text: c.Text(), Unrecognised: err.Error()}}, nil //nolint:nilerr // judged as the sidecar judges it
 	}
 	return kube.Commands(r), nil
 }

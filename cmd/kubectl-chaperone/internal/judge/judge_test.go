@@ -120,7 +120,7 @@ func TestWhatIsNoPolicy(t *testing.T) {
 		"apiVersion: chaperone.dev/v1\nkind: AgentPolicy":                                                    `an AgentPolicy of apiVersion "chaperone.dev/v1"`,
 		"apiVersion: chaperone.dev/v1alpha1\nkind: AgentPolicy\nmetadata: {name: x}\nspec: {podSelectr: {}}": `policy x: error unmarshaling JSON: while decoding JSON: json: unknown field "podSelectr"`,
 		"apiVersion: chaperone.dev/v1alpha1\nkind: AgentPolicy\nmetadata: {name: x}\nspec: {podSelector: {}, targets: [{name: a, hosts: [h], port: 22, ssh: {knownHosts: {configMapKeyRef: {name: hosts, key: k}}, rules: [{name: r, action: allow}]}}]}": `policy ns/x: spec`,
-		"apiVersion: chaperone.dev/v1alpha1\nkind: AgentPolicy\nmetadata: {name: x}\nspec: {podSelector: {}}\n---\napiVersion: chaperone.dev/v1alpha1\nkind: AgentPolicy\nmetadata: {name: x}\nspec: {podSelector: {}}":                               "policy ns/x is there twice",
+		"apiVersion: chaperone.dev/v1alpha1\nkind: AgentPolicy\nmetadata: {name: x}\nspec: {podSelector: {}}\n---\napiVersion: chaperone.dev/v1alpha1\nkind: AgentPolicy\nmetadata: {name: x}\nspec: {podSelector: {}}":                                   "policy ns/x is there twice",
 	} {
 		if err := (&Policies{}).Add([]byte(text), "ns"); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", text, err)
