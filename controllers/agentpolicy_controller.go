@@ -19,6 +19,7 @@ import (
 	"github.com/chaperone-dev/chaperone/api/v1alpha1"
 	"github.com/chaperone-dev/chaperone/controllers/apply"
 	"github.com/chaperone-dev/chaperone/controllers/broker"
+	"github.com/chaperone-dev/chaperone/controllers/naming"
 	"github.com/chaperone-dev/chaperone/controllers/presence"
 	"github.com/chaperone-dev/chaperone/controllers/reference"
 	"github.com/chaperone-dev/chaperone/controllers/snapshot"
@@ -199,6 +200,6 @@ func (r *AgentPolicyReconciler) announce(ap *v1alpha1.AgentPolicy, before v1alph
 		if c.Status != "True" {
 			kind = corev1.EventTypeWarning
 		}
-		r.Events.Eventf(ap, nil, kind, c.Reason, c.Type, "%s", c.Message)
+		r.Events.Eventf(ap, nil, kind, c.Reason, c.Type, "%s", naming.Note(c.Message))
 	}
 }

@@ -16,6 +16,7 @@ import (
 
 	"github.com/chaperone-dev/chaperone/api/v1alpha1"
 	"github.com/chaperone-dev/chaperone/controllers/decision"
+	"github.com/chaperone-dev/chaperone/controllers/naming"
 )
 
 // +kubebuilder:rbac:groups=chaperone.dev,resources=approvalrequests,verbs=get;list;watch;delete
@@ -111,7 +112,7 @@ func (r *ApprovalRequestReconciler) announce(ctx context.Context, ar *v1alpha1.A
 	if ar.Status.Phase == v1alpha1.PhasePending {
 		return // the broker has announced the request itself
 	}
-	note := fmt.Sprintf("approval request %s (rule %s, target %s): %s", ar.Name, ar.Spec.Rule, ar.Spec.Target, ar.Status.Message)
+	note := naming.Note(fmt.Sprintf("approval request %s (rule %s, target %s): %s", ar.Name, ar.Spec.Rule, ar.Spec.Target, ar.Status.Message))
 	reason := "Approval" + string(ar.Status.Phase)
 	r.Events.Eventf(ar, nil, kind, reason, "Decide", "%s", note)
 	pod := &corev1.Pod{}

@@ -173,18 +173,24 @@ type Options struct {
 	Recordings *SessionRecordingReconciler
 	Retention  *Retention
 	Pods       *PodReconciler
+	// Notifications is nil where no sink is configured.
+	Notifications *NotificationReconciler
 }
 
 // Setup registers them all.
 func Setup(mgr ctrl.Manager, o Options) error {
-	for name, setup := range map[string]func() error{
+	parts := map[string]func() error{
 		"policies":      func() error { return o.Policies.SetupWithManager(mgr, o.Sidecars) },
 		"webhook scope": func() error { return o.Scope.SetupWithManager(mgr, o.Roots) },
 		"requests":      func() error { return o.Requests.SetupWithManager(mgr) },
 		"recordings":    func() error { return o.Recordings.SetupWithManager(mgr) },
 		"retention":     func() error { return mgr.Add(o.Retention) },
 		"pods":          func() error { return o.Pods.SetupWithManager(mgr) },
-	} {
+	}
+	if o.Notifications != nil {
+		parts["notifications"] = func() error { return o.Notifications.SetupWithManager(mgr) }
+	}
+	for name, setup := range parts {
 		if err := setup(); err != nil {
 			return fmt.Errorf("setting up the %s controller: %w", name, err)
 		}

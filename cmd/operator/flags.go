@@ -7,8 +7,11 @@ import (
 	"time"
 
 	"github.com/spf13/pflag"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 
 	"github.com/chaperone-dev/chaperone/controllers/archive"
+	"github.com/chaperone-dev/chaperone/controllers/notification"
 )
 
 // flags are the operator's settings.
@@ -18,11 +21,14 @@ type flags struct {
 	recordingsURL                                 string
 	retentionFloor                                time.Duration
 	sidecarImage, sidecarPullPolicy               string
+	sidecarCPU, sidecarMemory, sidecarSpool       string
 	webhookService, brokerService, logsService    string
 	brokerAddress                                 string
 	webhookConfigurations, apiService             string
 	certificateDir, rootSecret, keysSecret        string
 	policyMaxAge, leaseDuration, requestRetention time.Duration
+	notificationsURL, notificationsSecret         string
+	notificationsSource                           string
 	leaderElect                                   bool
 	webhookPort                                   int
 	brokerBind, logsBind, healthBind, metricsBind string
@@ -37,6 +43,9 @@ func (f *flags) bind(s *pflag.FlagSet) {
 	s.DurationVar(&f.retentionFloor, "retention-floor", 24*time.Hour, "no recording is deleted sooner after its end, whatever its policy says")
 	s.StringVar(&f.sidecarImage, "sidecar-image", os.Getenv("CHAPERONE_SIDECAR_IMAGE"), "image of the sidecar (default $CHAPERONE_SIDECAR_IMAGE)")
 	s.StringVar(&f.sidecarPullPolicy, "sidecar-image-pull-policy", "IfNotPresent", "pull policy of the sidecar's image: Always, IfNotPresent or Never")
+	s.StringVar(&f.sidecarCPU, "sidecar-cpu", "200m", "request and limit of processors of each of the two containers in an agent's pod")
+	s.StringVar(&f.sidecarMemory, "sidecar-memory", "128Mi", "request and limit of memory of each of them")
+	s.StringVar(&f.sidecarSpool, "sidecar-spool", "256Mi", "size of the volume for recordings that are not acknowledged yet")
 	s.StringVar(&f.webhookService, "webhook-service", "chaperone-webhook", "Service of the admission webhooks")
 	s.StringVar(&f.brokerService, "broker-service", "chaperone-broker", "Service of the broker that sidecars attach to")
 	s.StringVar(&f.logsService, "logs-service", "chaperone-logs", "Service of the recordings API")
@@ -49,6 +58,9 @@ func (f *flags) bind(s *pflag.FlagSet) {
 	s.DurationVar(&f.policyMaxAge, "policy-max-age", 24*time.Hour, "how long a sidecar may use its last policies without the operator")
 	s.DurationVar(&f.leaseDuration, "lease-duration", 5*time.Minute, "how long a leased credential may be used without asking again")
 	s.DurationVar(&f.requestRetention, "request-retention", 24*time.Hour, "decided, expired and used approval requests are deleted after this")
+	s.StringVar(&f.notificationsURL, "notifications-url", "", "sink that is told about approval requests, as CloudEvents over HTTP; empty for none")
+	s.StringVar(&f.notificationsSecret, "notifications-secret", "", "Secret of the operator's namespace whose values are the keys (whsec_...) that sign notifications")
+	s.StringVar(&f.notificationsSource, "notifications-source", "chaperone", "source of the CloudEvents: which cluster this is")
 	s.BoolVar(&f.leaderElect, "leader-elect", true, "let one replica alone run the controllers")
 	s.IntVar(&f.webhookPort, "webhook-port", 9443, "port of the admission webhooks")
 	s.StringVar(&f.brokerBind, "broker-bind", ":8443", "address of the broker")
@@ -56,6 +68,23 @@ func (f *flags) bind(s *pflag.FlagSet) {
 	s.StringVar(&f.healthBind, "health-bind", ":8081", "address of /healthz and /readyz")
 	s.StringVar(&f.metricsBind, "metrics-bind", ":8080", "address of /metrics; 0 for none")
 	s.StringVar(&f.logLevel, "log-level", "info", "debug, info or error")
+}
+
+const (
+	// Below a twentieth of a processor a TLS handshake takes longer than clients wait.
+	leastSidecarCPU = "50m"
+	// An idle sidecar takes some 6 MiB; buffers and a large policy's rules take their share under load.
+	leastSidecarMemory = "32Mi"
+	// Chunks have 1 MiB at most, and a few of each log in use are in the spool at a time.
+	leastSpool = "16Mi"
+)
+
+// sidecarResources are the requests and limits of our containers. check has parsed them before.
+func (f *flags) sidecarResources() corev1.ResourceList {
+	return corev1.ResourceList{
+		corev1.ResourceCPU:    resource.MustParse(f.sidecarCPU),
+		corev1.ResourceMemory: resource.MustParse(f.sidecarMemory),
+	}
 }
 
 // check names the flag that is wrong and the way out.
@@ -85,6 +114,25 @@ func (f *flags) check() error {
 	}
 	if f.retentionFloor < 0 {
 		return fmt.Errorf("--retention-floor=%s: must not be negative", f.retentionFloor)
+	}
+	for name, c := range map[string]struct{ value, least string }{
+		"sidecar-cpu": {f.sidecarCPU, leastSidecarCPU}, "sidecar-memory": {f.sidecarMemory, leastSidecarMemory}, "sidecar-spool": {f.sidecarSpool, leastSpool},
+	} {
+		quantity, err := resource.ParseQuantity(c.value)
+		if err != nil {
+			return fmt.Errorf("--%s=%s: a Kubernetes quantity, such as %s", name, c.value, c.least)
+		}
+		if quantity.Cmp(resource.MustParse(c.least)) < 0 {
+			return fmt.Errorf("--%s=%s: at least %s", name, c.value, c.least)
+		}
+	}
+	if f.notificationsURL != "" {
+		if err := notification.CheckURL(f.notificationsURL); err != nil {
+			return fmt.Errorf("--notifications-url: %w", err)
+		}
+		if f.notificationsSecret == "" {
+			return errors.New("--notifications-secret is required with --notifications-url: notifications are signed")
+		}
 	}
 	if f.brokerAddress == "" {
 		f.brokerAddress = f.brokerService + "." + f.namespace + ".svc:443"

@@ -22,9 +22,18 @@ func TestFlagsAreCheckedBeforeAnythingStarts(t *testing.T) {
 		"no image":                             {[]string{"--sidecar-image="}, "--sidecar-image is required"},
 		"no namespace":                         {[]string{"--namespace="}, "--namespace is required"},
 		"a pull policy that is none":           {[]string{"--sidecar-image-pull-policy=Sometimes"}, "Always, IfNotPresent or Never"},
+		"a sidecar of another size":            {[]string{"--sidecar-cpu=1", "--sidecar-memory=256Mi", "--sidecar-spool=1Gi"}, ""},
+		"a sidecar without room to start":      {[]string{"--sidecar-memory=8Mi"}, "--sidecar-memory=8Mi: at least 32Mi"},
+		"a sidecar without a processor":        {[]string{"--sidecar-cpu=0"}, "--sidecar-cpu=0: at least 50m"},
+		"a spool that is no size":              {[]string{"--sidecar-spool=lots"}, "--sidecar-spool=lots: a Kubernetes quantity"},
 		"leases that end before they begin":    {[]string{"--lease-duration=0s"}, "--lease-duration=0s: must be positive"},
 		"policies that are never old":          {[]string{"--policy-max-age=-1h"}, "--policy-max-age=-1h0m0s: must be positive"},
 		"a floor below the ground":             {[]string{"--retention-floor=-1h"}, "must not be negative"},
+		"notifications, signed":                {[]string{"--notifications-url=https://chat.example/in", "--notifications-secret=chaperone-notifications"}, ""},
+		"notifications that nothing signs":     {[]string{"--notifications-url=https://chat.example/in"}, "--notifications-secret is required"},
+		"notifications by mail":                {[]string{"--notifications-url=mailto:dba@example.com"}, "--notifications-url: the scheme must be https or http"},
+		"notifications to nowhere":             {[]string{"--notifications-url=https:///in"}, "--notifications-url: it names no host"},
+		"notifications with a password":        {[]string{"--notifications-url=https://a:b@chat.example/in"}, "--notifications-url: it holds a password"},
 		"recordings deleted as soon as closed": {[]string{"--retention-floor=0"}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -10,6 +10,7 @@ import (
 	admissionv1 "k8s.io/api/admissionregistration/v1"
 	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
@@ -123,6 +124,7 @@ func run(ctx context.Context, f *flags) error {
 	}
 	if err := webhook.Setup(mgr, webhook.Options{
 		SidecarImage: f.sidecarImage, SidecarPullPolicy: corev1.PullPolicy(f.sidecarPullPolicy), BrokerAddress: f.brokerAddress,
+		SidecarResources: f.sidecarResources(), SpoolLimit: resource.MustParse(f.sidecarSpool),
 		RootPEM: serving.Roots, OperatorNamespace: f.namespace,
 		OperatorUsername: user, DecisionKey: func() []byte { return keys.DecisionMAC }, DNS: dns,
 	}); err != nil {

@@ -15,6 +15,9 @@ import (
 // what a sidecar left open: so the one's fields go when the other knows better.
 const RecordingOwner = client.FieldOwner("chaperone-recordings")
 
+// NotificationOwner owns the condition of ApprovalRequests that says what the sink was told.
+const NotificationOwner = client.FieldOwner("chaperone-notifications")
+
 // PolicyOwner owns the status of AgentPolicies.
 const PolicyOwner = client.FieldOwner("chaperone-policies")
 

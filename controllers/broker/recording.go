@@ -187,11 +187,12 @@ func (b *Broker) unrecorded(ctx context.Context, c *caller, sr *v1alpha1.Session
 	}
 	b.Presence.Recording(c.UID, fmt.Sprintf("the recording of target %s could not be filed: %v", sr.Spec.Target, err))
 	b.Log.Error(err, "filing a recording", "pod", c.Name(), "recording", sr.Name)
-	b.Events.Eventf(c.pod, nil, corev1.EventTypeWarning, "NotRecorded", "Record", "the recording of target %s could not be filed: %v", sr.Spec.Target, err)
+	note := fmt.Sprintf("the recording of target %s could not be filed: %v", sr.Spec.Target, err)
+	b.Events.Eventf(c.pod, nil, corev1.EventTypeWarning, "NotRecorded", "Record", "%s", naming.Note(note))
 	for _, name := range sr.Spec.Policies {
 		ap := &v1alpha1.AgentPolicy{}
 		if b.Client.Get(ctx, types.NamespacedName{Namespace: c.Namespace, Name: name}, ap) == nil {
-			b.Events.Eventf(ap, c.pod, corev1.EventTypeWarning, "NotRecorded", "Record", "pod %s: the recording of target %s could not be filed: %v", c.Pod, sr.Spec.Target, err)
+			b.Events.Eventf(ap, c.pod, corev1.EventTypeWarning, "NotRecorded", "Record", "%s", naming.Note("pod "+c.Pod+": "+note))
 		}
 	}
 }

@@ -12,6 +12,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
@@ -177,9 +178,16 @@ func usedAt(ar *v1alpha1.ApprovalRequest) time.Time {
 }
 
 func (r *requests) announce(pod *corev1.Pod, a *ask, ar *v1alpha1.ApprovalRequest) {
-	note := "%s of target %s waits for approval by rule %s of policy %s: kubectl patch apr %s -n %s --type=merge -p '{\"spec\":{\"decision\":{\"verdict\":\"Approve\"}}}'"
-	args := []any{naming.Escape(a.command.Text, 120), a.target, a.rule, a.policy.Name, ar.Name, ar.Namespace}
-	r.events.Eventf(pod, ar, corev1.EventTypeNormal, "ApprovalRequested", "Approve", note, args...)
-	r.events.Eventf(a.policy, ar, corev1.EventTypeNormal, "ApprovalRequested", "Approve", note, args...)
-	r.events.Eventf(ar, pod, corev1.EventTypeNormal, "ApprovalRequested", "Approve", note, args...)
+	// Who decides reads the command to do it with even where the rest has to be cut.
+	note := fmt.Sprintf("%s of target %s waits for approval by rule %s of policy %s: %s",
+		naming.Escape(a.command.Text, maxEventText), a.target, a.rule, a.policy.Name, naming.Decide(ar.Namespace, ar.Name, string(v1alpha1.VerdictApprove)))
+	if a.words != "" {
+		note += fmt.Sprintf(" (why, in the agent's own words: %s)", naming.Escape(a.words, maxEventText))
+	}
+	for object, related := range map[runtime.Object]runtime.Object{pod: ar, a.policy: ar, ar: pod} {
+		r.events.Eventf(object, related, corev1.EventTypeNormal, "ApprovalRequested", "Approve", "%s", naming.Note(note))
+	}
 }
+
+// maxEventText is how much of the agent's own an event shows; the request has the whole of it.
+const maxEventText = 100

@@ -39,6 +39,17 @@ func TestValues(t *testing.T) {
 			args: []string{"--set", "image.sidecar.repository=r.example/s,image.sidecar.tag=v1,image.sidecar.digest=sha256:" + strings.Repeat("a", 64)},
 			want: []string{"--sidecar-image=r.example/s@sha256:" + strings.Repeat("a", 64)},
 		},
+		"sidecars are given what the values say": {
+			args: []string{"--set", "sidecar.resources.cpu=1,sidecar.resources.memory=256Mi,sidecar.spool=1Gi"},
+			want: []string{"--sidecar-cpu=1", "--sidecar-memory=256Mi", "--sidecar-spool=1Gi"},
+		},
+		"nobody is notified unless asked for": {
+			wantNot: []string{"--notifications"},
+		},
+		"a sink is notified, signed by the keys of a Secret": {
+			args: []string{"--set", "notifications.url=https://chat.example/in,notifications.secretName=keys,notifications.source=cluster-1"},
+			want: []string{"--notifications-url=https://chat.example/in", "--notifications-secret=keys", "--notifications-source=cluster-1"},
+		},
 		"definitions installed by other means are left alone": {
 			args:    []string{"--set", "crds.install=false"},
 			wantNot: []string{"kind: CustomResourceDefinition"},
@@ -81,6 +92,9 @@ func TestValuesThatCannotWorkAreRefused(t *testing.T) {
 		"a host path for recordings":                {"recordings.volume.type=HostPath", "/recordings/volume/type"},
 		"a value that does not exist":               {"replicaCount=2", "replicaCount"},
 		"a duration without a unit":                 {"policyMaxAge=24", "/policyMaxAge"},
+		"notifications that nothing signs":          {"notifications.url=https://chat.example/in", "/notifications/secretName"},
+		"notifications with a password":             {"notifications.url=https://a:b@chat.example/in,notifications.secretName=keys", "/notifications/url"},
+		"a spool of no unit":                        {"sidecar.spool=lots", "/sidecar/spool"},
 		"no replica":                                {"replicas=0", "/replicas"},
 	}
 	for name, tt := range tests {

@@ -2,6 +2,9 @@ package api_test
 
 import (
 	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -12,8 +15,10 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/envtest"
 
 	"github.com/chaperone-dev/chaperone/api/v1alpha1"
+	"github.com/chaperone-dev/chaperone/controllers/naming"
 )
 
 var _ = Describe("deciding an approval request", Ordered, ContinueOnFailure, func() {
@@ -43,6 +48,22 @@ var _ = Describe("deciding an approval request", Ordered, ContinueOnFailure, fun
 			HaveField("Groups", ConsistOf("dba", "staff", "system:authenticated")),
 			HaveField("Time.Time", BeTemporally("~", time.Now(), 10*time.Second)),
 		))
+	})
+
+	It("takes the very command that requests, events and notifications show, run by a shell", func(ctx SpecContext) {
+		request := file(ctx, namespace)
+		kubeconfig := filepath.Join(GinkgoT().TempDir(), "kubeconfig")
+		user, err := env.AddUser(envtest.User{Name: "alice@example.com", Groups: []string{"dba"}}, &rest.Config{})
+		Expect(err).NotTo(HaveOccurred())
+		text, err := user.KubeConfig()
+		Expect(err).NotTo(HaveOccurred())
+		Expect(os.WriteFile(kubeconfig, text, 0o600)).To(Succeed())
+		shell := exec.CommandContext(ctx, "sh", "-c", naming.Decide(namespace, request.Name, "Approve"))
+		shell.Env = append(os.Environ(), "KUBECONFIG="+kubeconfig, "PATH="+os.Getenv("KUBEBUILDER_ASSETS")+":"+os.Getenv("PATH"))
+		out, err := shell.CombinedOutput()
+		Expect(err).NotTo(HaveOccurred(), string(out))
+		outcome, _ := stands(ctx, request)
+		Expect(outcome.Deciders).To(Equal([]string{"alice@example.com"}))
 	})
 
 	It("keeps nothing of a dry run", func(ctx SpecContext) {

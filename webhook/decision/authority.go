@@ -11,6 +11,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 
 	"github.com/chaperone-dev/chaperone/api/v1alpha1"
+	"github.com/chaperone-dev/chaperone/controllers/naming"
 	"github.com/chaperone-dev/chaperone/webhook/access"
 )
 
@@ -91,7 +92,7 @@ func (a *Authority) deleted(old *v1alpha1.ApprovalRequest, user string) string {
 		return ""
 	}
 	if a.pending(old) {
-		return "it is pending; deny it instead: " + howTo(old, v1alpha1.VerdictDeny)
+		return "it is pending; deny it instead: " + naming.Decide(old.Namespace, old.Name, string(v1alpha1.VerdictDeny))
 	}
 	return ""
 }
@@ -119,9 +120,4 @@ func (a *Authority) updated(ctx context.Context, request, old *v1alpha1.Approval
 			user.Username, old.Namespace, policy, v1alpha1.GroupVersion.Group, policy, why), nil
 	}
 	return "", nil
-}
-
-func howTo(request *v1alpha1.ApprovalRequest, verdict v1alpha1.DecisionVerdict) string {
-	return fmt.Sprintf(`kubectl -n %s patch apr %s --type=merge -p '{"spec":{"decision":{"verdict":"%s","reason":"..."}}}'`,
-		request.Namespace, request.Name, verdict)
 }

@@ -99,6 +99,18 @@ func (o *operator) raw(tokenFile string) controlpb.BrokerClient {
 	return controlpb.NewBrokerClient(conn)
 }
 
+// openLog begins a log as a sidecar does, and returns what the broker says to that.
+func openLog(ctx context.Context, o *operator, s *sidecar, namespace string) error {
+	GinkgoHelper()
+	stream, err := o.raw(s.token).Record(ctx)
+	Expect(err).NotTo(HaveOccurred())
+	Expect(stream.Send(&controlpb.RecordRequest{Message: &controlpb.RecordRequest_Open_{Open: &controlpb.RecordRequest_Open{
+		Log: newLogID(), Target: "billing", Protocol: "postgres", Policies: []string{namespace + "/billing"}, StartUnixMs: time.Now().UnixMilli(),
+	}}})).To(Succeed())
+	_, err = stream.Recv()
+	return err
+}
+
 var _ = Describe("The broker's recordings", func() {
 	var o *operator
 	var ns string
@@ -271,12 +283,7 @@ var _ = Describe("The broker's recordings", func() {
 		Expect(kube.Status().Update(ctx, quota)).To(Succeed())
 		p := follow(o.connect(s.token))
 		Eventually(names(p)).WithTimeout(10 * time.Second).Should(Equal([]string{"billing"}))
-		stream, err := o.raw(s.token).Record(ctx)
-		Expect(err).NotTo(HaveOccurred())
-		Expect(stream.Send(&controlpb.RecordRequest{Message: &controlpb.RecordRequest_Open_{Open: &controlpb.RecordRequest_Open{
-			Log: newLogID(), Target: "billing", Protocol: "postgres", Policies: []string{ns + "/billing"}, StartUnixMs: time.Now().UnixMilli(),
-		}}})).To(Succeed())
-		_, err = stream.Recv()
+		err := openLog(ctx, o, s, ns)
 		Expect(status.Code(err)).To(Equal(codes.FailedPrecondition), "%v", err)
 		Expect(err).To(MatchError(ContainSubstring("exceeded quota: none")))
 		known, _ := o.presence.Sidecars()
