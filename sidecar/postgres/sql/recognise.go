@@ -16,6 +16,8 @@ type recogniser struct {
 	effort effort
 	// lone is a call of set_config that the wire follows like a SET.
 	lone *pg_query.FuncCall
+	// root is the whole statement.
+	root proto.Message
 	// mentioned is the last word of a definition.
 	mentioned string
 	// literal is set where what is said of the statement hangs on the value of a constant.
@@ -33,7 +35,7 @@ func recognise(t tree, query string, st State) (s Statement, blind bool) {
 	}
 	text := query[start:end]
 	m := unwrap(t.root)
-	r := &recogniser{st: st}
+	r := &recogniser{st: st, root: m}
 	s = describe(m, st)
 	if s.Kind == KindQuery && s.Setting != nil {
 		r.lone = onlyCall(m.(*pg_query.SelectStmt))
@@ -100,7 +102,7 @@ func (r *recogniser) touch(b *builder, t policy.Table, write bool) {
 	}
 	names := namesOf(t)
 	for _, n := range names {
-		refuseRelation(b, n)
+		r.refuseRelation(b, n)
 		if n.Schema == schemaToast || strings.HasPrefix(n.Schema, schemaToast+"_") {
 			b.refuse(n.Schema + "." + n.Name + " is the raw storage of another table")
 		}

@@ -50,6 +50,8 @@ func TestRefusals(t *testing.T) {
 		{"a function of the server's own library is refused", "create function f() returns int language c as 'libc.so', 'system'", "CREATE FUNCTION() opaque REFUSED"},
 		{"password hashes are refused", "select * from pg_shadow", "SELECT(pg_catalog.pg_shadow) reads REFUSED"},
 		{"password hashes are refused qualified", "select rolpassword from pg_catalog.pg_authid", "SELECT(pg_catalog.pg_authid) reads REFUSED"},
+		{"names of roles are not, read from where the hashes are", "select rolname from pg_authid where oid = 10", "SELECT(pg_catalog.pg_authid) reads"},
+		{"the whole row is refused", "select a from pg_authid a", "SELECT(pg_catalog.pg_authid) reads REFUSED"},
 		{"raw large objects are refused", "select * from pg_largeobject", "SELECT(pg_catalog.pg_largeobject) reads REFUSED"},
 		{"TOAST tables are refused", "select * from pg_toast.pg_toast_123", "SELECT(pg_toast.pg_toast_123) reads REFUSED"},
 		{"writing a catalogue is refused", "update pg_catalog.pg_class set relname = 'x' where oid = 1", "UPDATE(+pg_catalog.pg_class) REFUSED"},
