@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -126,12 +127,17 @@ func (s *side) command(ctx context.Context, program string, args ...string) *exe
 	return cmd
 }
 
-// built compiles a part of the server's source.
+// needed are the parts of the server's source that others link with.
+var needed = []string{"src/port", "src/common", "src/interfaces/libpq"}
+
+// built compiles a part of the server's source, and first what every part needs.
 func (b *bench) built(ctx context.Context, part string) (folder string, err error) {
-	folder = filepath.Join(b.source, part)
-	out, err := exec.CommandContext(ctx, "make", "-s", "-C", folder, "all").CombinedOutput()
-	if err != nil {
-		return "", fmt.Errorf("building %s: %w: %s", part, err, strings.TrimSpace(string(out)))
+	for _, p := range append(slices.Clone(needed), part) {
+		folder = filepath.Join(b.source, p)
+		out, err := exec.CommandContext(ctx, "make", "-s", "-C", folder, "all").CombinedOutput()
+		if err != nil {
+			return "", fmt.Errorf("building %s: %w: %s", p, err, strings.TrimSpace(string(out)))
+		}
 	}
 	return folder, nil
 }
