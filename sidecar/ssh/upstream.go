@@ -84,6 +84,8 @@ func (c *connection) connect(ctx context.Context, d *policy.Destination) (*upstr
 		User: login.user, Auth: login.methods, ClientVersion: version,
 		HostKeyCallback: t.known.callback(t.hosts), HostKeyAlgorithms: t.known.algorithms(),
 	}
+	// As OpenSSH's client, which offers no key exchange with SHA-1 any more.
+	config.KeyExchanges = ssh.SupportedAlgorithms().KeyExchanges
 	for wait := 100 * time.Millisecond; ; wait *= 2 {
 		up, busy, err := c.dial(ctx, t, config)
 		if err == nil {
