@@ -150,8 +150,15 @@ func (c *Core) classifyCopy(size int) mode {
 	switch {
 	case c.copyOut.pass:
 		return modePass
+	case size > maxHeldRow && c.copyOut.streams():
+		c.beginLongLine(o, size)
+		return modeStream
 	case size > maxHeldRow:
-		c.limit(o, refusal{code: codeLimit, message: fmt.Sprintf("a row of %d bytes cannot be masked: at most %d bytes can", size, maxHeldRow)})
+		c.limit(o, refusal{
+			code:    codeLimit,
+			message: fmt.Sprintf("a row of %d bytes cannot be masked in this COPY: at most %d bytes can", size, maxHeldRow),
+			hint:    "Leave protected columns out and use the text format, or SELECT.",
+		})
 		return modeDrop
 	}
 	return modeHold

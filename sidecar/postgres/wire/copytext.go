@@ -1,6 +1,9 @@
 package wire
 
-import "bytes"
+import (
+	"bytes"
+	"strings"
+)
 
 // textType is the type that a COPY's masked values are taken to be of: in text and CSV they are texts.
 const textType = 25
@@ -51,6 +54,15 @@ func (c *Core) textField(o *owed, col column, raw []byte) {
 	switch {
 	case string(raw) == f.null, col.treatment == treatPass:
 		c.row = append(c.row, raw...)
+	case col.treatment == treatDetect && bytes.IndexByte(raw, '\\') >= 0:
+		// What an escape stands for decides where a number or a word begins.
+		c.plain = unescape(c.plain[:0], raw)
+		if found := c.detected(o, c.plain); bytes.Equal(found, c.plain) {
+			c.row = append(c.row, raw...)
+		} else {
+			c.row = appendCopyText(c.row, found, f.delimiter)
+		}
+		c.plain = keepScratch(c.plain)
 	case col.treatment == treatDetect:
 		c.row = append(c.row, c.detected(o, raw)...)
 	case col.treatment == treatNull:
@@ -59,18 +71,7 @@ func (c *Core) textField(o *owed, col column, raw []byte) {
 	default:
 		o.run.masked++
 		c.scratch = unescape(c.scratch[:0], raw)
-		for _, b := range c.replacement(col) {
-			if b == f.delimiter || b == '\\' || b == '\n' || b == '\r' {
-				c.row = append(c.row, '\\')
-			}
-			switch b {
-			case '\n':
-				b = 'n'
-			case '\r':
-				b = 'r'
-			}
-			c.row = append(c.row, b)
-		}
+		c.row = appendCopyText(c.row, c.replacement(col), f.delimiter)
 	}
 }
 
@@ -89,22 +90,35 @@ func unescape(dst, raw []byte) []byte {
 		b := raw[i]
 		if b == '\\' && i+1 < len(raw) {
 			i++
-			switch b = raw[i]; b {
-			case 'b':
-				b = '\b'
-			case 'f':
-				b = '\f'
-			case 'n':
-				b = '\n'
-			case 'r':
-				b = '\r'
-			case 't':
-				b = '\t'
-			case 'v':
-				b = '\v'
-			}
+			b = unescaped(raw[i])
 		}
 		dst = append(dst, b)
+	}
+	return dst
+}
+
+// copyEscapes are the letters that stand for control characters behind a backslash, and what they stand for.
+const copyEscapes, copyControls = "bfnrtv", "\b\f\n\r\t\v"
+
+// unescaped is what a byte behind a backslash stands for. A server writes no numbers there.
+func unescaped(b byte) byte {
+	if i := strings.IndexByte(copyEscapes, b); i >= 0 {
+		return copyControls[i]
+	}
+	return b
+}
+
+// appendCopyText appends a value as the text format has it.
+func appendCopyText(dst, value []byte, delimiter byte) []byte {
+	for _, b := range value {
+		switch i := strings.IndexByte(copyControls, b); {
+		case i >= 0: // before the delimiter, as a server does
+			dst = append(dst, '\\', copyEscapes[i])
+		case b == delimiter || b == '\\':
+			dst = append(dst, '\\', b)
+		default:
+			dst = append(dst, b)
+		}
 	}
 	return dst
 }
@@ -166,6 +180,15 @@ func (c *Core) csvValue(o *owed, col column, raw []byte, quoted bool) {
 	switch {
 	case !quoted && string(raw) == f.null, col.treatment == treatPass:
 		c.row = append(c.row, raw...)
+	case col.treatment == treatDetect && bytes.IndexByte(raw, '\\') >= 0:
+		// What an escape stands for decides where a number or a word begins.
+		c.plain = unescape(c.plain[:0], raw)
+		if found := c.detected(o, c.plain); bytes.Equal(found, c.plain) {
+			c.row = append(c.row, raw...)
+		} else {
+			c.row = appendCopyText(c.row, found, f.delimiter)
+		}
+		c.plain = keepScratch(c.plain)
 	case col.treatment == treatDetect:
 		c.row = append(c.row, c.detected(o, raw)...)
 	case col.treatment == treatNull:

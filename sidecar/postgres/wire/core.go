@@ -74,7 +74,10 @@ type Core struct {
 	need     int    // its size
 	pass     int    // bytes of a frame still to come that need not be whole
 	swallow  bool   // those bytes do not go on
+	longRow  *longRow
+	longLine *longLine
 	scratch  []byte
+	plain    []byte
 	hashed   []byte
 	row      []byte
 	queue    queue

@@ -74,6 +74,4 @@ const (
 	// maxHeldBind is the longest Bind that is held whole; a longer one is checked as it streams through, and
 	// cannot wait for an approval.
 	maxHeldBind = 4 << 20
-	// maxHeldRow is the longest row (or line of a COPY) that is masked. A longer one is withheld with an error.
-	maxHeldRow = 256 << 20
 )

@@ -50,9 +50,8 @@ func (c *Core) classifyRow(size int) mode {
 	case r.plan.pass:
 		return modePass
 	case size > maxHeldRow:
-		c.limit(o, refusal{code: codeLimit, message: fmt.Sprintf("a row of %d bytes cannot be masked: at most %d bytes can", size, maxHeldRow),
-			hint: "Select fewer or smaller columns."})
-		return modeDrop
+		c.beginLongRow(r.plan, size)
+		return modeStream
 	}
 	return modeHold
 }

@@ -11,6 +11,7 @@ const (
 	modeHold mode = iota
 	modePass
 	modeDrop
+	modeStream // masked as it comes
 )
 
 // serve handles bytes of the server's.
@@ -24,6 +25,12 @@ func (c *Core) serve(p []byte) {
 			}
 			c.pass -= n
 			p = p[n:]
+			continue
+		case c.longRow != nil:
+			p = c.streamRow(p)
+			continue
+		case c.longLine != nil:
+			p = c.streamLine(p)
 			continue
 		case c.need > 0:
 			n := min(c.need-len(c.held), len(p))
@@ -60,6 +67,11 @@ func (c *Core) serve(p []byte) {
 		switch {
 		case c.closed:
 			return
+		case how == modeStream:
+			if len(c.held) == 0 {
+				p = p[header:]
+			}
+			c.held = c.held[:0]
 		case how != modeHold:
 			c.swallow = how == modeDrop
 			c.pass = whole - len(c.held)
