@@ -243,7 +243,7 @@ func TestApprovals(t *testing.T) {
 		if got := run("7", "x"); got != "1 2 C(UPDATE 0) Z(I)" {
 			t.Fatal(got)
 		}
-		if text := s.desk.requests[0].ask.Text; !strings.Contains(text, "$1 = '7', $2 = 'x'") {
+		if text := s.desk.asked(1).Text; !strings.Contains(text, "$1 = '7', $2 = 'x'") {
 			t.Fatal(text)
 		}
 		k.send(q(update))
@@ -259,7 +259,7 @@ func TestApprovals(t *testing.T) {
 		begun := s.connect(t, "search_path=pg_catalog,public")
 		_, err = query(begun, update)
 		wantError(t, err, "42501", "apr-7")
-		if text := s.desk.requests[6].ask.Text; !strings.Contains(text, "search_path pg_catalog, public") {
+		if text := s.desk.asked(7).Text; !strings.Contains(text, "search_path pg_catalog, public") {
 			t.Fatal(text)
 		}
 	})

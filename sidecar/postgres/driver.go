@@ -39,6 +39,8 @@ type driver struct {
 
 	ahead  []byte // received from the agent while it waited; agent's goroutine
 	forget func() // the cancel key
+
+	looped *looped // where the event loop runs the session
 }
 
 // drive tells the agent that its session begins.
@@ -67,7 +69,13 @@ func (p *Protocol) drive(s *session.Session, agent net.Conn, start *wire.Startup
 	if version >= wire.Version32 {
 		length = keyLength32
 	}
-	pid, key, forget := p.cancels.mint(up.pid, length, d.cancelled)
+	cancelled := d.cancelled
+	if p.opts.Driver == EventLoop {
+		if d.looped = p.adopt(d, agent, up.conn); d.looped != nil {
+			cancelled = d.looped.cancelled
+		}
+	}
+	pid, key, forget := p.cancels.mint(up.pid, length, cancelled)
 	var hello []byte
 	if tellVersion && !up.greeted {
 		hello = wire.AppendNegotiation(hello, version, start.Options)
@@ -130,6 +138,9 @@ func (p *Protocol) current(s *session.Session) func() *wire.Rules {
 
 // run runs the session until either side ends it. It returns nil when that was by its own wish.
 func (d *driver) run(ctx context.Context) error {
+	if d.looped != nil {
+		return d.looped.run(ctx)
+	}
 	defer d.forget()
 	unhook := context.AfterFunc(ctx, func() { d.interrupt(context.Cause(ctx)) })
 	defer unhook()
@@ -185,13 +196,17 @@ func (d *driver) interrupt(cause error) {
 	_ = d.flushAgent() // an agent that is gone needs no farewell
 	d.agent.Close()
 	if errors.Is(cause, session.ErrAccessOver) {
-		// A server notices that its client is gone only when it has something to say; what was granted for a time may
-		// not run on until then.
-		if err := d.up.cancel(context.Background()); err != nil {
-			d.session.Log.Info("a statement could not be cancelled at the end of its session", "error", err.Error())
-		}
+		d.withdraw()
 	}
 	d.server.Close()
+}
+
+// withdraw cancels the statement that runs when the time is over that the session was granted for. A server notices that
+// its client is gone only when it has something to say; what was granted for a time may not run on until then.
+func (d *driver) withdraw() {
+	if err := d.up.cancel(context.Background()); err != nil {
+		d.session.Log.Info("a statement could not be cancelled at the end of its session", "error", err.Error())
+	}
 }
 
 // refusalFlush bounds how long a refused agent waits for its answer while the operator is away.

@@ -25,7 +25,7 @@ type greeting struct {
 // greet answers whatever an agent's connection begins with, up to its start-up packet: TLS by request or at once,
 // GSSAPI refused. A cancel request is dealt with, and start is nil.
 func (p *Protocol) greet(ctx context.Context, s *session.Session) (agent net.Conn, start *wire.Startup, err error) {
-	g := &greeting{conn: s.Agent}
+	g := &greeting{conn: &transport{Conn: s.Agent}}
 	if err := g.more(); err != nil {
 		if errors.Is(err, io.EOF) { // a probe
 			return nil, nil, nil
@@ -135,11 +135,10 @@ func (g *greeting) broken(message string) error {
 
 // secured makes the connection a TLS one. direct is TLS without a request, for which the protocol wants ALPN.
 func (g *greeting) secured(ctx context.Context, s *session.Session, direct bool) error {
-	conn := g.conn
-	if len(g.buf) > 0 {
-		conn = &ahead{Conn: g.conn, buf: g.buf}
+	if under, ok := g.conn.(*transport); ok {
+		under.in, g.buf = g.buf, nil
 	}
-	t := tls.Server(conn, &tls.Config{
+	t := tls.Server(g.conn, &tls.Config{
 		GetCertificate: s.Leaf,
 		MinVersion:     tls.VersionTLS12,
 		NextProtos:     []string{alpn},

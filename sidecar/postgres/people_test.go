@@ -89,6 +89,13 @@ type request struct {
 	withdrew int // callers that gave up
 }
 
+// asked is what request n, from 1, was about.
+func (d *desk) asked(n int) session.Ask {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.requests[n-1].ask
+}
+
 // Await implements session.Approvals.
 func (d *desk) Await(ctx context.Context, ask session.Ask, notify func(string)) (*session.Grant, error) {
 	d.mu.Lock()

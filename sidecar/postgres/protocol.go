@@ -29,6 +29,8 @@ type Options struct {
 	FlushTimeout time.Duration
 	// CatalogueAge is how long what was read of a database's relations is used; default 1 min.
 	CatalogueAge time.Duration
+	// Driver is how sessions are run once they are established; default EventLoop.
+	Driver Driver
 	// HashKey keys the masking method Hash; default random, so that hashes compare within the pod's life.
 	HashKey []byte
 	// Role is told what a leased credential may do in its server, at the first connection and again after a while. May
@@ -36,11 +38,23 @@ type Options struct {
 	Role func(session.Role)
 }
 
+// Driver is how an established session is run. What comes before it, and what is slow, goroutines do in either case.
+type Driver uint8
+
+const (
+	// EventLoop runs all sessions on one thread, on Linux. A session whose connections have no sockets is run by
+	// goroutines, as all are on other systems.
+	EventLoop Driver = iota
+	// Goroutines run a session with one for each side.
+	Goroutines
+)
+
 // Protocol implements session.Protocol. It is safe for concurrent use, and one serves all of a pod's sessions:
 // cancel keys and catalogues are shared by them.
 type Protocol struct {
 	opts    Options
 	cancels cancels
+	loop    eventLoop
 
 	rulesMu sync.Mutex // guards rules
 	rules   map[*policy.Destination]*wire.Rules

@@ -56,7 +56,13 @@ func (p *Protocol) connect(ctx context.Context, s *session.Session, t *target, r
 	config.User, config.Password, config.Database = start.Get("user"), "", database(start)
 	config.RuntimeParams, config.Fallbacks, config.ValidateConnect = runtime, nil, nil
 	config.MaxProtocolMessageBodyLen = maxConnectMessage
-	config.DialFunc = func(ctx context.Context, _, _ string) (net.Conn, error) { return s.DialUpstream(ctx) }
+	config.DialFunc = func(ctx context.Context, _, _ string) (net.Conn, error) {
+		conn, err := s.DialUpstream(ctx)
+		if err != nil {
+			return nil, err
+		}
+		return &transport{Conn: conn}, nil
+	}
 	config.LookupFunc = func(_ context.Context, host string) ([]string, error) { return []string{host}, nil }
 	if t.tls != nil {
 		config.TLSConfig = t.tls.Clone()

@@ -13,6 +13,8 @@ type benchCase struct {
 	// pgbench are the arguments of pgbench; without any, query is read by a client that only counts bytes.
 	pgbench []string
 	query   string
+	// send is how many bytes the client sends when the query asks for a COPY's data.
+	send int
 }
 
 func (c *benchCase) name() string {
@@ -43,11 +45,19 @@ var cases = func() (all []*benchCase) {
 			&benchCase{title: "COPY 1,000,000 rows out", clients: 1, tls: tls, query: "COPY measurements TO STDOUT"},
 		)
 	}
-	return all
+	// What has to be linear in time and flat in memory, whatever its size.
+	return append(all,
+		&benchCase{title: "a row of 25 MiB", clients: 1, query: fmt.Sprintf(longRow, 25<<20/24)},
+		&benchCase{title: "a row of 100 MiB", clients: 1, query: fmt.Sprintf(longRow, 100<<20/24)},
+		&benchCase{title: "COPY 1 GiB out", clients: 1, query: "COPY (SELECT repeat('some words, 12 of them. ', 42) FROM generate_series(1, 1065220)) TO STDOUT"},
+		&benchCase{title: "COPY 1 GiB in", clients: 1, query: "COPY sink FROM STDIN", send: 1 << 30},
+	)
 }()
 
+const longRow = "SELECT 1, repeat('some words, 12 of them. ', %d)"
+
 // schema is what the cases read. Nothing in measurements matches a detector; customers has a protected column and
-// addresses that a detector finds.
+// addresses that a detector finds. sink keeps nothing.
 const schema = `
 CREATE TABLE measurements AS SELECT g AS id, 'customer number ' || g AS name,
 	(ARRAY['Lisbon', 'Oslo', 'Kyoto', 'Quito', 'Accra'])[1 + g % 5] AS city, md5(g::text) AS reference,
@@ -56,6 +66,9 @@ CREATE TABLE measurements AS SELECT g AS id, 'customer number ' || g AS name,
 ALTER TABLE measurements ADD PRIMARY KEY (id);
 CREATE TABLE customers AS SELECT g AS id, 'customer number ' || g AS name, 'c' || g || '@mail.example' AS email,
 	'4111111111111111' AS card_number, 'a note of some forty characters, or so' AS note FROM generate_series(1, 1000) g;
+CREATE TABLE sink (line text);
+CREATE FUNCTION swallow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
+CREATE TRIGGER swallow BEFORE INSERT ON sink FOR EACH ROW EXECUTE FUNCTION swallow();
 VACUUM ANALYZE;`
 
 // sample is what one peer did in one round.

@@ -19,6 +19,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/chaperone-dev/chaperone/sidecar/policy"
+	"github.com/chaperone-dev/chaperone/sidecar/postgres"
 	"github.com/chaperone-dev/chaperone/test/postgresserver"
 )
 
@@ -95,7 +96,11 @@ func newLab(ctx context.Context, o *options) (l *lab, err error) {
 		if secure && profile != "" {
 			profile += ".tls"
 		}
-		sidecar, err := l.startSidecar(secure, certificate, key, profile)
+		driver := postgres.EventLoop
+		if o.goroutines {
+			driver = postgres.Goroutines
+		}
+		sidecar, err := l.startSidecar(secure, certificate, key, profile, driver)
 		if err != nil {
 			return l, err
 		}
@@ -192,7 +197,7 @@ func (l *lab) rules(secure bool) policy.Postgres {
 }
 
 // startSidecar runs this program as the sidecar's PostgreSQL path, with the memory limit that injected pods get.
-func (l *lab) startSidecar(secure bool, certificate, key []byte, profile string) (*peer, error) {
+func (l *lab) startSidecar(secure bool, certificate, key []byte, profile string, driver postgres.Driver) (*peer, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
@@ -209,7 +214,7 @@ func (l *lab) startSidecar(secure bool, certificate, key []byte, profile string)
 			Targets:   []policy.Target{{Name: "app", Hosts: []string{"db.test"}, Port: 5432, Postgres: &pg}},
 		}}},
 		Host: "db.test", Upstream: l.server.Address(), User: user, Password: l.password, Certificate: certificate, Key: key,
-		Broker: l.operator.address, BrokerRoot: l.operator.root, Folder: folder, Profile: profile,
+		Broker: l.operator.address, BrokerRoot: l.operator.root, Folder: folder, Profile: profile, Driver: driver,
 	})
 	if err != nil {
 		return nil, err

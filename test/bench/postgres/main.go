@@ -22,6 +22,8 @@ type options struct {
 	out     string
 	second  string
 	profile string
+	// goroutines has the sidecar run its sessions by goroutines instead of its event loop.
+	goroutines bool
 }
 
 func main() {
@@ -40,6 +42,7 @@ func main() {
 	flag.StringVar(&pattern, "run", "", "measure only the cases whose name matches this expression")
 	flag.StringVar(&o.out, "o", "", "also write the table to this file, as Markdown")
 	flag.StringVar(&o.second, "peer", "", "another proxy to the same server, NAME=PORT on 127.0.0.1; started when the server's port is printed")
+	flag.BoolVar(&o.goroutines, "goroutines", false, "have the sidecar run its sessions by goroutines, not in its event loop")
 	flag.StringVar(&o.profile, "profile", "", "write the sidecar's CPU profile to this file")
 	flag.Parse()
 	if o.short {

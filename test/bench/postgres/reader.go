@@ -30,7 +30,7 @@ func runReader(ctx context.Context, c *benchCase, dsn string, turn time.Duration
 	}
 	query := binary.BigEndian.AppendUint32([]byte{'Q'}, uint32(4+len(c.query)+1))
 	query = append(append(query, c.query...), 0)
-	r := reader{conn: taken.Conn, buf: make([]byte, 64<<10)}
+	r := reader{conn: taken.Conn, buf: make([]byte, 64<<10), send: c.send}
 	if err := r.ask(query); err != nil { // the first one warms up
 		return sample{}, 0, err
 	}
@@ -53,6 +53,7 @@ func runReader(ctx context.Context, c *benchCase, dsn string, turn time.Duration
 type reader struct {
 	conn net.Conn
 	buf  []byte
+	send int // bytes of a COPY, when it is asked for
 }
 
 // ask sends a query and reads up to its ReadyForQuery.
@@ -83,6 +84,11 @@ func (r *reader) ask(query []byte) error {
 				break
 			}
 			have, skip = 0, int(binary.BigEndian.Uint32(head[1:]))-4
+			if head[0] == 'G' {
+				if err := r.copyIn(); err != nil {
+					return err
+				}
+			}
 			if head[0] == 'E' {
 				rest, _ := io.ReadAll(io.LimitReader(io.MultiReader(bytes.NewReader(p), r.conn), int64(skip)))
 				return fmt.Errorf("the server says %q", rest)
@@ -92,4 +98,19 @@ func (r *reader) ask(query []byte) error {
 			return errors.Join(errors.New("the result did not end"), err)
 		}
 	}
+}
+
+// copyIn sends a COPY's data, in lines of a thousand bytes or so.
+func (r *reader) copyIn() error {
+	line := append(bytes.Repeat([]byte("some words, 12 of them. "), 42), '\n')
+	message := binary.BigEndian.AppendUint32([]byte{'d'}, uint32(4+len(line)))
+	message = append(message, line...)
+	batch := bytes.Repeat(message, 64)
+	for sent := 0; sent < r.send; sent += 64 * len(line) {
+		if _, err := r.conn.Write(batch); err != nil {
+			return err
+		}
+	}
+	_, err := r.conn.Write([]byte{'c', 0, 0, 0, 4})
+	return err
 }

@@ -38,6 +38,7 @@ type wiring struct {
 	BrokerRoot       []byte
 	Folder           string // its own
 	Profile          string
+	Driver           postgres.Driver
 }
 
 // serve runs until it is told to end. It prints the port that it listens on.
@@ -81,7 +82,7 @@ func serve() error {
 	if err != nil {
 		return err
 	}
-	protocol := postgres.New(postgres.Options{})
+	protocol := postgres.New(postgres.Options{Driver: w.Driver})
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return err

@@ -1,0 +1,236 @@
+package postgres
+
+import (
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// eventLoop runs established sessions on one thread, which costs two wake-ups of a goroutine less in each direction
+// than a goroutine does that waits for each side. Everything about its sessions happens on that thread, but for what
+// is slow: that is done by goroutines, whose results come back by post.
+//
+// Descriptors are watched level-triggered, so that one recv an event is enough. System calls that do not block, and
+// waits of at most briefWait, are made without telling the runtime, which would have another thread take over; only
+// when nothing has happened for that long does the loop block, and is told of by the runtime's books.
+type eventLoop struct {
+	mu       sync.Mutex // guards posted, running and wakeFD
+	posted   []func()
+	running  bool
+	sleeping atomic.Bool
+	wakeFD   int
+
+	// The thread's own.
+	epoll    int
+	ends     []*end // by slot
+	free     []int
+	sessions map[*looped]struct{}
+	buf      []byte // what was received
+	clear    []byte // the same, decrypted
+	spare    []byte // for the cores' output
+	stalled  time.Time
+}
+
+const (
+	// briefWait is how long the thread waits without blocking in the runtime's eyes; a collection of garbage may have to
+	// wait as long for it.
+	briefWait = 2 * time.Millisecond
+	// stallCheck is how often peers are looked at that do not take what they are sent.
+	stallCheck = time.Second
+	// openAgain is how long the loop waits for descriptors of its own.
+	openAgain = 50 * time.Millisecond
+)
+
+// post has f called on the loop's thread. It starts the loop where none runs.
+func (l *eventLoop) post(f func()) {
+	l.mu.Lock()
+	l.posted = append(l.posted, f)
+	if !l.running {
+		l.running = true
+		go l.run()
+	}
+	// Under the lock, because the descriptor is closed under it.
+	if l.sleeping.Swap(false) {
+		one := [8]byte{1}
+		_, _ = unix.Write(l.wakeFD, one[:]) // full: it is awake
+	}
+	l.mu.Unlock()
+}
+
+// run serves until there is nothing left to serve.
+func (l *eventLoop) run() {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	for l.open() != nil { // out of descriptors, until some session has ended
+		time.Sleep(openAgain)
+	}
+	var events [128]unix.EpollEvent
+	busy := true
+	for l.catchUp() {
+		n := l.wait(events[:], busy)
+		busy = n > 0
+		for i := range events[:max(n, 0)] {
+			slot := int(events[i].Fd)
+			if slot < 0 {
+				l.drainWake()
+				continue
+			}
+			if e := l.ends[slot]; e != nil && e.generation == events[i].Pad {
+				e.session.event(e, events[i].Events)
+			}
+		}
+		l.checkStalled()
+	}
+}
+
+func (l *eventLoop) open() (err error) {
+	if l.epoll, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
+		return err
+	}
+	fd, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
+	if err == nil {
+		err = unix.EpollCtl(l.epoll, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: -1})
+		if err != nil {
+			unix.Close(fd)
+		}
+	}
+	if err != nil {
+		unix.Close(l.epoll)
+		return err
+	}
+	l.mu.Lock()
+	l.wakeFD = fd
+	l.mu.Unlock()
+	l.sessions = make(map[*looped]struct{})
+	l.ends, l.free = nil, nil
+	l.buf, l.clear = make([]byte, bufferSize), make([]byte, bufferSize+maxRecord)
+	return nil
+}
+
+// catchUp does what was posted; false when the loop has nothing left to do and has ended.
+func (l *eventLoop) catchUp() bool {
+	for {
+		l.mu.Lock()
+		todo := l.posted
+		l.posted = nil
+		if len(todo) == 0 {
+			over := len(l.sessions) == 0
+			if over {
+				l.running = false
+				l.sleeping.Store(false)
+				unix.Close(l.wakeFD)
+				unix.Close(l.epoll)
+				l.buf, l.clear, l.spare = nil, nil, nil
+			}
+			l.mu.Unlock()
+			return !over
+		}
+		l.mu.Unlock()
+		for _, f := range todo {
+			f()
+		}
+	}
+}
+
+// wait waits for events. busy says that there were some just now.
+func (l *eventLoop) wait(events []unix.EpollEvent, busy bool) int {
+	l.sleeping.Store(true)
+	defer l.sleeping.Store(false)
+	l.mu.Lock()
+	more := len(l.posted) > 0
+	l.mu.Unlock()
+	if more {
+		return 0
+	}
+	if busy && runtime.GOMAXPROCS(0) > 1 {
+		return rawEpollWait(l.epoll, events, int(briefWait.Milliseconds()))
+	}
+	limit := -1
+	if !l.stalled.IsZero() {
+		limit = int(stallCheck.Milliseconds())
+	}
+	n, _ := unix.EpollWait(l.epoll, events, limit) // interrupted: as if nothing had happened
+	return n
+}
+
+func (l *eventLoop) drainWake() {
+	var p [8]byte
+	_, _ = unix.Read(l.wakeFD, p[:])
+}
+
+// checkStalled ends sessions with a peer that has taken nothing for too long.
+func (l *eventLoop) checkStalled() {
+	if l.stalled.IsZero() {
+		return
+	}
+	now := time.Now()
+	if now.Sub(l.stalled) < stallCheck {
+		return
+	}
+	l.stalled = time.Time{}
+	for s := range l.sessions {
+		for _, e := range []*end{&s.toAgent, &s.toServer} {
+			if !e.pending() {
+				continue
+			}
+			l.stalled = now
+			if now.Sub(e.progress) > s.opts.WriteTimeout {
+				s.gone(e)
+				break
+			}
+		}
+	}
+}
+
+// watch adds an end.
+func (l *eventLoop) watch(e *end) error {
+	if n := len(l.free); n > 0 {
+		e.slot, l.free = l.free[n-1], l.free[:n-1]
+	} else {
+		e.slot = len(l.ends)
+		l.ends = append(l.ends, nil)
+	}
+	l.generation(e)
+	l.ends[e.slot] = e
+	e.watched, e.interest = true, 0
+	return unix.EpollCtl(l.epoll, unix.EPOLL_CTL_ADD, e.fd, &unix.EpollEvent{Events: 0, Fd: int32(e.slot), Pad: e.generation})
+}
+
+var generations atomic.Int32
+
+// generation tells an end from the one that had its slot before.
+func (*eventLoop) generation(e *end) { e.generation = generations.Add(1) }
+
+// want changes what is waited for.
+func (l *eventLoop) want(e *end, interest uint32) {
+	if interest == e.interest && e.watched {
+		return
+	}
+	op := unix.EPOLL_CTL_MOD
+	if !e.watched {
+		if interest == 0 {
+			return
+		}
+		op, e.watched = unix.EPOLL_CTL_ADD, true
+	}
+	e.interest = interest
+	_ = unix.EpollCtl(l.epoll, op, e.fd, &unix.EpollEvent{Events: interest, Fd: int32(e.slot), Pad: e.generation})
+}
+
+// rest stops watching an end that has hung up, which cannot be left unwatched otherwise, until something is wanted.
+func (l *eventLoop) rest(e *end) {
+	if e.watched {
+		_ = unix.EpollCtl(l.epoll, unix.EPOLL_CTL_DEL, e.fd, nil)
+		e.watched, e.interest = false, 0
+	}
+}
+
+// leave forgets an end. Its descriptor stays open.
+func (l *eventLoop) leave(e *end) {
+	l.rest(e)
+	l.ends[e.slot] = nil
+	l.free = append(l.free, e.slot)
+}
