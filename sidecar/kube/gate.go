@@ -22,6 +22,7 @@ func (x *exchange) gate() (grant *session.Grant, end func(), refused *refusal) {
 	if refused != nil {
 		return nil, nil, refused
 	}
+	x.findContainer()
 	grant, refused = x.carryOut()
 	if refused != nil {
 		done()
@@ -178,7 +179,8 @@ func (x *exchange) admit() (end func(), refused *refusal) {
 	if until.IsZero() {
 		return func() {}, nil
 	}
-	ctx, cancel := context.WithDeadline(x.r.Context(), until)
+	ctx, cancel := context.WithDeadlineCause(x.r.Context(), until,
+		fmt.Errorf("%w (target %s); send the request again to ask again", session.ErrAccessOver, x.rules.Name()))
 	x.r = x.r.WithContext(ctx)
 	return cancel, nil
 }

@@ -90,10 +90,8 @@ func (r *relay) serve(up *upgrading, granted *session.Grant) {
 		switch {
 		case r.x.ctx.Err() != nil:
 			r.fail(errors.New("the session was ended by the sidecar"))
-		case errors.Is(ctx.Err(), context.DeadlineExceeded):
-			r.fail(errors.New("the time that access was granted for is over"))
 		default:
-			r.fail(ctx.Err())
+			r.fail(context.Cause(ctx))
 		}
 		s.say(r.failure())
 		r.up.conn.Close()

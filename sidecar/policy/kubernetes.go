@@ -270,7 +270,7 @@ func (r *compiledRule) matchPorts(ports []uint16, k *KubernetesRequest) bool {
 		return false
 	}
 	if k.Opening {
-		return r.permits
+		return r.doc.Action != Deny
 	}
 	for _, asked := range k.Ports {
 		listed := false

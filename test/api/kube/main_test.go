@@ -24,8 +24,9 @@ import (
 )
 
 var (
-	server *kubeserver.Server
-	token  string
+	server  *kubeserver.Server
+	kubelet *kubeserver.Kubelet
+	token   string
 )
 
 const namespace = "shop"
@@ -50,6 +51,21 @@ func run(m *testing.M) (code int, err error) {
 		return 1, err
 	}
 	if token, err = server.Account(ctx, namespace, "agent", kubeserver.Everything()); err != nil {
+		return 1, err
+	}
+	dir, err := os.MkdirTemp("", "container-")
+	if err != nil {
+		return 1, err
+	}
+	defer os.RemoveAll(dir)
+	if kubelet, err = server.StartKubelet(ctx, "node", dir); err != nil {
+		return 1, err
+	}
+	defer kubelet.Stop()
+	if err := errors.Join(
+		server.Pod(ctx, namespace, "web", "node", "app", "side"),
+		server.Pod(ctx, namespace, "solo", "node", "only"),
+	); err != nil {
 		return 1, err
 	}
 	return m.Run(), nil
@@ -92,10 +108,27 @@ func kubectl(t testing.TB, s *kubeserver.Sidecar, args ...string) result {
 
 func kubectlWith(t testing.TB, s *kubeserver.Sidecar, stdin string, args ...string) result {
 	t.Helper()
-	dir := t.TempDir()
-	config := filepath.Join(dir, "kubeconfig")
+	return runKubectl(t, s.Address(), s.CAPEM(), kubeserver.Placeholder, nil, stdin, args...)
+}
+
+// direct runs kubectl as the same account without a sidecar.
+func direct(t testing.TB, environment []string, stdin string, args ...string) result {
+	t.Helper()
+	return runKubectl(t, server.Address, server.CAPEM(), token, environment, stdin, args...)
+}
+
+func through(t testing.TB, s *kubeserver.Sidecar, environment []string, stdin string, args ...string) result {
+	t.Helper()
+	return runKubectl(t, s.Address(), s.CAPEM(), kubeserver.Placeholder, environment, stdin, args...)
+}
+
+// kubeconfig writes the files that in-cluster clients read.
+func kubeconfig(t testing.TB, address string, root []byte, token string) (config, dir string) {
+	t.Helper()
+	dir = t.TempDir()
+	config = filepath.Join(dir, "kubeconfig")
 	ca := filepath.Join(dir, "ca.crt")
-	if err := os.WriteFile(ca, s.CAPEM(), 0o600); err != nil {
+	if err := os.WriteFile(ca, root, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	content := fmt.Sprintf(`apiVersion: v1
@@ -104,14 +137,20 @@ clusters: [{name: c, cluster: {server: "https://%s", certificate-authority: %s}}
 users: [{name: u, user: {token: %s}}]
 contexts: [{name: x, context: {cluster: c, user: u, namespace: %s}}]
 current-context: x
-`, s.Address(), ca, kubeserver.Placeholder, namespace)
+`, address, ca, token, namespace)
 	if err := os.WriteFile(config, []byte(content), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	return config, dir
+}
+
+func runKubectl(t testing.TB, address string, root []byte, token string, environment []string, stdin string, args ...string) result {
+	t.Helper()
+	config, dir := kubeconfig(t, address, root, token)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, server.Kubectl, args...)
-	cmd.Env = append(os.Environ(), "KUBECONFIG="+config, "HOME="+dir)
+	cmd.Env = append(append(os.Environ(), "KUBECONFIG="+config, "HOME="+dir), environment...)
 	cmd.Stdin = strings.NewReader(stdin)
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
