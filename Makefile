@@ -160,6 +160,12 @@ SPECS := -ginkgo.v
 test-api: assets ## Test against a real API server and etcd.
 	$(SUITE) KUBEBUILDER_ASSETS=$(CLUSTER_DIR)/assets $(GO) test -p 1 -tags $(TAGS) -timeout 20m -v $(TEST_ARGS) ./test/api/... $(SPECS)
 
+.PHONY: test-s3
+test-s3: assets bin/versitygw ## Test what keeps recordings against a real S3 server: stores, two replicas, outages. Not part of make test.
+	CHAPERONE_S3_SERVER=$(BIN)/versitygw $(GO) test -tags $(TAGS) -count=1 $(TEST_ARGS) ./controllers/archive
+	$(SUITE) CHAPERONE_S3_SERVER=$(BIN)/versitygw KUBEBUILDER_ASSETS=$(CLUSTER_DIR)/assets $(GO) test -tags $(TAGS) -count=1 -timeout 20m -v \
+		$(TEST_ARGS) ./test/api/operator $(SPECS) -ginkgo.label-filter=s3
+
 .PHONY: test-e2e
 test-e2e: build cluster-up images deploy ## Test in a real cluster, which is left running (make cluster-down).
 	$(SUITE) $(GO) test -p 1 -tags $(TAGS) -timeout 40m -v $(TEST_ARGS) ./test/e2e/... $(SPECS)
@@ -248,7 +254,7 @@ undeploy: bin/helm ## Uninstall the chart; the resource definitions and the reco
 
 ##@ Tools
 
-TOOLS := controller-gen golangci-lint govulncheck helm kustomize
+TOOLS := controller-gen golangci-lint govulncheck helm kustomize versitygw
 
 .PHONY: tools
 tools: $(TOOLS:%=bin/%) ## Build every tool into bin/.

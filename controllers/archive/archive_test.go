@@ -6,6 +6,7 @@ import (
 	"crypto/ed25519"
 	"encoding/json"
 	"errors"
+	"os"
 	"testing"
 	"time"
 
@@ -14,6 +15,7 @@ import (
 
 	"github.com/chaperone-dev/chaperone/controllers/archive"
 	"github.com/chaperone-dev/chaperone/sidecar/record"
+	"github.com/chaperone-dev/chaperone/test/s3"
 )
 
 const logID = "00112233445566778899aabbccddeeff"
@@ -77,6 +79,26 @@ func stores(t *testing.T, run func(t *testing.T, open func(ed25519.PrivateKey) *
 		folder := t.TempDir()
 		run(t, func(key ed25519.PrivateKey) *archive.Archive {
 			a, err := archive.Open(context.Background(), "file://"+folder+"/recordings", key)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return a
+		})
+	})
+	t.Run("in S3", func(t *testing.T) {
+		if os.Getenv(s3.ProgramVariable) == "" {
+			t.Skip("make test-s3 runs it against a real server")
+		}
+		server, err := s3.New(t.TempDir())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(server.Stop)
+		if err := server.Start(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		run(t, func(key ed25519.PrivateKey) *archive.Archive {
+			a, err := archive.Open(context.Background(), server.URL(), key)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	. "github.com/onsi/ginkgo/v2"
@@ -45,9 +46,14 @@ type operator struct {
 	stop     func()
 }
 
-// startOperator runs a replica until the spec ends, or until stop. Replicas given the same folder share recordings.
+// startOperator runs a replica until the spec ends, or until stop. Replicas given the same folder, or URL of a bucket,
+// share recordings.
 func startOperator(folder string) *operator {
 	GinkgoHelper()
+	location := folder
+	if !strings.Contains(location, "://") {
+		location = "file://" + folder
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	live, err := client.New(config, client.Options{Scheme: scheme})
 	Expect(err).NotTo(HaveOccurred())
@@ -59,7 +65,7 @@ func startOperator(folder string) *operator {
 	Expect(authority.Load(ctx)).To(Succeed())
 	keys, err := certs.LoadKeys(ctx, live, types.NamespacedName{Namespace: operatorNamespace, Name: "chaperone-keys"})
 	Expect(err).NotTo(HaveOccurred())
-	bytes, err := archive.Open(ctx, "file://"+folder, keys.Signing)
+	bytes, err := archive.Open(ctx, location, keys.Signing)
 	Expect(err).NotTo(HaveOccurred())
 	mgr, err := ctrl.NewManager(config, ctrl.Options{
 		Scheme: scheme, Metrics: server.Options{BindAddress: "0"}, HealthProbeBindAddress: "0", Logger: log,

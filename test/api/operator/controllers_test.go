@@ -157,7 +157,17 @@ func (s *staleReader) Get(ctx context.Context, key client.ObjectKey, obj client.
 	return s.Client.Get(ctx, key, obj, opts...)
 }
 
-var _ = Describe("The recording controller", func() {
+// Every sentence holds of both kinds of bucket; with S3, make test-s3 runs them against a real server.
+var (
+	_ = Describe("The recording controller with a volume", func() {
+		recordingController(func() string { return "file://" + GinkgoT().TempDir() })
+	})
+	_ = Describe("The recording controller with S3", Label(labelS3), func() {
+		recordingController(func() string { return startBucket(context.Background()).URL() })
+	})
+)
+
+func recordingController(location func() string) {
 	var ns string
 	var clk *clocktesting.FakeClock
 	var a *archive.Archive
@@ -168,7 +178,7 @@ var _ = Describe("The recording controller", func() {
 		clk = clocktesting.NewFakeClock(time.Now().Truncate(time.Second))
 		_, key, err := ed25519.GenerateKey(nil)
 		Expect(err).NotTo(HaveOccurred())
-		a, err = archive.Open(ctx, "file://"+GinkgoT().TempDir(), key)
+		a, err = archive.Open(ctx, location(), key)
 		Expect(err).NotTo(HaveOccurred())
 		r = &controllers.SessionRecordingReconciler{Client: kube, Archive: a, Floor: 24 * time.Hour, Events: recorder(), Clock: clk}
 		sweep = &controllers.Retention{Client: kube, Archive: a, Floor: 24 * time.Hour, Clock: clk, Log: ctrl.Log}
@@ -291,7 +301,43 @@ spec:
 		Expect(entry.State).To(Equal(record.Truncated))
 		Expect(entry.Chunks).To(BeEquivalentTo(2))
 	}, SpecTimeout(time.Minute))
-})
+
+	It("keeps bytes above the floor, whatever the policy's retention says", func(ctx SpecContext) {
+		sr := filed(ctx, gone, 1)
+		sr.Spec.Retention.Duration = time.Minute
+		Expect(kube.Update(ctx, sr)).To(Succeed())
+		clk.Step(5 * time.Minute)
+		reconcile(ctx, sr) // closes it
+		clk.Step(23 * time.Hour)
+		reconcile(ctx, sr)
+		Expect(bytesThere(ctx, sr)).To(BeTrue())
+		clk.Step(2 * time.Hour)
+		reconcile(ctx, sr)
+		Expect(bytesThere(ctx, sr)).To(BeFalse())
+	}, SpecTimeout(time.Minute))
+
+	It("keeps bytes and index of a namespace that is gone, until the retention is over", func(ctx SpecContext) {
+		sr := filed(ctx, gone, 1)
+		clk.Step(5 * time.Minute)
+		reconcile(ctx, sr)
+		// What the namespace controller does first.
+		Expect(kube.Delete(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: ns}})).To(Succeed())
+		Expect(kube.DeleteAllOf(ctx, &v1alpha1.SessionRecording{}, client.InNamespace(ns))).To(Succeed())
+		reconcile(ctx, sr)
+		clk.Step(47 * time.Hour)
+		sweep.Sweep(ctx)
+		Expect(bytesThere(ctx, sr)).To(BeTrue())
+		entry, err := a.Entry(ctx, ns, sr.Name)
+		Expect(err).NotTo(HaveOccurred())
+		Expect(entry.State).To(Equal(record.Truncated))
+		clk.Step(2 * time.Hour)
+		sweep.Sweep(ctx)
+		Expect(bytesThere(ctx, sr)).To(BeFalse())
+		entry, err = a.Entry(ctx, ns, sr.Name)
+		Expect(err).NotTo(HaveOccurred(), "the index outlives the bytes")
+		Expect(entry.BytesDeleted).NotTo(BeNil())
+	}, SpecTimeout(time.Minute))
+}
 
 var _ = Describe("The pod controller", func() {
 	It("deletes a pod in which another container runs as the sidecar's user, and says so", func(ctx SpecContext) {
