@@ -100,7 +100,7 @@ func (r *compiledRule) match(cmd *Command) (bool, error) {
 	case ProtocolKubernetes:
 		matched = r.matchKubernetes(cmd.Kubernetes)
 	}
-	if matched && r.when != nil {
+	if matched && r.when != nil && !(cmd.SSH != nil && cmd.SSH.startsSFTP()) {
 		return r.when.Eval(*cmd)
 	}
 	return matched, nil

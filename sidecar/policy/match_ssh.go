@@ -84,7 +84,13 @@ func (r *compiledRule) matchSSH(s *SSHRequest) bool {
 		}
 		return r.matchArgv(&anyCommand)
 	case SSHSubsystem:
-		if ofCommands || ofFiles || ofForwardings {
+		if ofCommands || ofForwardings {
+			return false
+		}
+		if s.startsSFTP() {
+			return r.matchStart(s)
+		}
+		if ofFiles {
 			return false
 		}
 		return len(m.subsystems) == 0 && !r.permits || anyWild(m.subsystems, s.Subsystem)
@@ -97,6 +103,32 @@ func (r *compiledRule) matchSSH(s *SSHRequest) bool {
 		return (len(m.forwarding) == 0 || slices.Contains(m.forwarding, s.Forwarding)) && r.matchAddress(s.Address)
 	}
 	return false
+}
+
+// matchStart: sftp may be started where a rule lets some file be used, and not where one refuses them all first. A
+// condition is about files, of which none is known yet.
+func (r *compiledRule) matchStart(s *SSHRequest) bool {
+	m := &r.ssh
+	if len(m.subsystems) > 0 && !anyWild(m.subsystems, s.Subsystem) {
+		return false
+	}
+	return r.doc.Action != Deny || len(m.paths) == 0 && len(m.operations) == 0 && r.when == nil
+}
+
+// action is the rule's for this command. People are asked about the start of sftp only by a rule that names it and
+// speaks of all files; any other asks about each file. They are asked what a path leads to only by a rule that says so.
+func (r *compiledRule) action(cmd *Command) Action {
+	m := &r.ssh
+	if r.doc.Action != RequireApproval || cmd.SSH == nil {
+		return r.doc.Action
+	}
+	if cmd.SSH.startsSFTP() && (len(m.subsystems) == 0 || len(m.paths) > 0 || len(m.operations) > 0 || r.when != nil) {
+		return Allow
+	}
+	if cmd.SSH.Operation == OperationRealpath && !slices.Contains(m.operations, OperationRealpath) {
+		return Allow
+	}
+	return r.doc.Action
 }
 
 // anyCommand stands for a session that could run anything: a rule that forbids some command forbids it too.
@@ -120,6 +152,9 @@ func (r *compiledRule) matchFile(s *SSHRequest) bool {
 	}
 	if s.Tree && matched == r.permits {
 		matched = r.matchTree(s.Path)
+		if s.Target != "" && matched == r.permits {
+			matched = r.matchTree(s.Target)
+		}
 	}
 	return matched
 }

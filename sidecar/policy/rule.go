@@ -121,7 +121,7 @@ func (t *compiledTarget) decideRules(v Verdict, cmd *Command) Verdict {
 			return v
 		}
 		if matched {
-			return t.verdict(v, r.doc.Action, r.doc.Name, r.doc.Message, r.doc.Approval, cmd)
+			return t.verdict(v, r.action(cmd), r.doc.Name, r.doc.Message, r.doc.Approval, cmd)
 		}
 	}
 	if cmd.control() {
@@ -134,6 +134,9 @@ func (t *compiledTarget) decideRules(v Verdict, cmd *Command) Verdict {
 	}
 	if fallback == Allow && cmd.SSH != nil && cmd.SSH.ofItsOwn() {
 		fallback = Deny
+	}
+	if fallback == RequireApproval && cmd.SSH != nil && cmd.SSH.startsSFTP() {
+		fallback = Allow // people are asked about each file
 	}
 	return t.verdict(v, fallback, RuleDefault, "", nil, cmd)
 }

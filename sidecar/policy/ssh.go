@@ -6,10 +6,14 @@ type SSHKind string
 const (
 	SSHExec      SSHKind = "exec"      // one simple command of an exec request (RFC 4254 6.5)
 	SSHShell     SSHKind = "shell"     // an interactive session
-	SSHSubsystem SSHKind = "subsystem" // a subsystem other than sftp
+	SSHSubsystem SSHKind = "subsystem" // a subsystem is started (RFC 4254 6.5)
 	SSHFile      SSHKind = "file"      // one operation on a file: sftp, scp
 	SSHForward   SSHKind = "forward"   // a forwarding (RFC 4254 7, OpenSSH PROTOCOL)
 )
+
+// SubsystemSFTP is the subsystem whose every operation on a file is judged (SSHFile). To start it does nothing yet: it is
+// refused only where no rule lets anything follow.
+const SubsystemSFTP = "sftp"
 
 // OperationRealpath asks what a path leads to. It only steers an sftp session: rules that match it count, a target's
 // defaultAction does not.
@@ -57,11 +61,16 @@ type SSHRequest struct {
 // which names it allows it, neither an empty one nor a defaultAction.
 func (s *SSHRequest) ofItsOwn() bool {
 	switch s.Kind {
-	case SSHShell, SSHSubsystem, SSHForward:
+	case SSHShell, SSHForward:
 		return true
+	case SSHSubsystem:
+		return !s.startsSFTP()
 	}
 	return s.PTY
 }
+
+// startsSFTP says that files follow, each judged by itself.
+func (s *SSHRequest) startsSFTP() bool { return s.Kind == SSHSubsystem && s.Subsystem == SubsystemSFTP }
 
 // what names the request in a refusal.
 func (s *SSHRequest) what() string {

@@ -18,10 +18,11 @@ type plan struct {
 	forwarded string // the command, or the subsystem's name
 	text      string // as people read it
 	commands  []policy.Command
+	granted   map[ruleKey]bool // by people, for what it does later on
 }
 
-// noSFTP is why sftp is refused whatever the rules say: what is done with files over it is not judged yet.
-const noSFTP = "this version does not judge what is done with files over sftp; scp -O and rsync are commands, which rules on programs can allow"
+// sftp says that what is done is judged file by file.
+func (p *plan) sftp() bool { return p.kind == "subsystem" && p.forwarded == policy.SubsystemSFTP }
 
 // recognise makes the requests of an exec, a shell or a subsystem that are judged. A simple command is forwarded as its
 // words, quoted again, so that the server's shell cannot read it otherwise; any other text as the recogniser writes it,
@@ -44,8 +45,8 @@ func recognise(kind, text, user string, pty bool) plan {
 	case "subsystem":
 		p.text = "subsystem " + text
 		request.Kind, request.Subsystem = policy.SSHSubsystem, text
-		if text == "sftp" {
-			request.Refused = noSFTP
+		if text == policy.SubsystemSFTP {
+			request.PTY = false // it has none: no subsystem gets one
 		}
 		one(request)
 		return p
@@ -85,7 +86,9 @@ func (ch *channel) run(kind, text string) {
 		return
 	}
 	p := recognise(kind, text, up.user, ch.pty != nil)
+	granted := map[ruleKey]bool{}
 	number, err := ch.c.gate(ch.ctx, subject{
+		approved: func(v policy.Verdict) { granted[keyOf(v)] = true },
 		commands: p.commands, text: p.text, say: ch.say,
 		digest: ch.digest(p, up.user), justification: session.Justification(ch.why, ch.c.masking().Text),
 	})
@@ -93,6 +96,7 @@ func (ch *channel) run(kind, text string) {
 		ch.refuse(err)
 		return
 	}
+	p.granted = granted
 	ch.judgeForwardings(up)
 	if err := ch.start(up, p, number); err != nil {
 		ch.refuse(err)

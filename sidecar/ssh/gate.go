@@ -30,6 +30,10 @@ type subject struct {
 	justification string
 	// say writes to the agent; nil where it has no ear.
 	say func(string)
+	// approved is told of each rule that people approved it by; may be nil.
+	approved func(policy.Verdict)
+	// standing says which rules' approval it has already; may be nil.
+	standing func(policy.Verdict) bool
 }
 
 // digest is the SHA-256 over fields that no other list of fields shares.
@@ -73,8 +77,14 @@ func (c *connection) gate(ctx context.Context, s subject) (number uint64, err er
 			return number, unrecorded(rerr)
 		}
 		for _, v := range approvals {
+			if s.standing != nil && s.standing(v) {
+				continue
+			}
 			if err := c.ask(ctx, d, number, s, v); err != nil {
 				return number, err
+			}
+			if s.approved != nil {
+				s.approved(v)
 			}
 		}
 		return number, nil

@@ -47,6 +47,9 @@ func (j *job) begin() error {
 		number = 0 // the terminal's log has no other
 	}
 	for name, to := range map[string]io.Writer{"stdout": ch.agent, "stderr": ch.agent.Stderr()} {
+		if name == "stdout" && j.plan.sftp() {
+			continue // files, which are recorded one by one
+		}
 		j.outputs[name] = stream.New(to, ch.c.detectors, recorder, name, number, limit)
 	}
 	ch.mu.Lock()
@@ -83,11 +86,13 @@ func (j *job) run(served <-chan struct{}) {
 	ch.mu.Unlock()
 
 	input := make(chan struct{})
-	go func() {
-		defer close(input)
-		_, _ = stream.Copy(j.up, ch.agent)
-		_ = j.up.CloseWrite()
-	}()
+	if !j.plan.sftp() {
+		go func() {
+			defer close(input)
+			_, _ = stream.Copy(j.up, ch.agent)
+			_ = j.up.CloseWrite()
+		}()
+	}
 	// An agent that closes its channel waits for nothing more: the target's is closed as soon as it has the input.
 	gone := make(chan struct{})
 	go func() {
@@ -109,7 +114,13 @@ func (j *job) run(served <-chan struct{}) {
 	}()
 
 	var copying sync.WaitGroup
+	if j.plan.sftp() {
+		copying.Go(j.files)
+	}
 	for name, from := range map[string]io.Reader{"stdout": j.up, "stderr": j.up.Stderr()} {
+		if j.outputs[name] == nil {
+			continue
+		}
 		copying.Go(func() {
 			if err := j.outputs[name].Copy(from); err != nil {
 				j.fail(err.Error())

@@ -115,3 +115,14 @@ func waitingText(v policy.Verdict, request string) string {
 	return printable(fmt.Sprintf("chaperone: waiting for approval: request %s\nchaperone: %s\nchaperone: An approver runs: kubectl patch apr %s -n %s --type=merge -p '{\"spec\":{\"decision\":{\"verdict\":\"Approve\",\"reason\":\"...\"}}}'\n",
 		request, ruling(v), request, namespace))
 }
+
+// line is the refusal in one line, for protocols that have room for no more.
+func (r *refusal) line() string {
+	var parts []string
+	for _, s := range []string{r.message, r.detail, r.hint} {
+		if s = strings.TrimSuffix(s, "."); s != "" {
+			parts = append(parts, s)
+		}
+	}
+	return printable("chaperone: " + strings.Join(parts, "; "))
+}

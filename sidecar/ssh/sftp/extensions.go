@@ -1,0 +1,201 @@
+package sftp
+
+import (
+	"context"
+)
+
+// Names of extensions (OpenSSH PROTOCOL, section 4).
+const (
+	extPosixRename = "posix-rename@openssh.com"
+	extHardlink    = "hardlink@openssh.com"
+	extFsync       = "fsync@openssh.com"
+	extStatvfs     = "statvfs@openssh.com"
+	extFstatvfs    = "fstatvfs@openssh.com"
+	extLsetstat    = "lsetstat@openssh.com"
+	extLimits      = "limits@openssh.com"
+	extExpandPath  = "expand-path@openssh.com"
+	extCopyData    = "copy-data"
+)
+
+// extension is one that is known in one version.
+type extension struct {
+	version string
+	serve   func(*session, context.Context, *request) error
+}
+
+// extensions are those that agents are offered where the server has them. Any other is refused.
+var extensions map[string]extension
+
+func init() {
+	extensions = map[string]extension{
+		extPosixRename: {"1", (*session).posixRename},
+		extHardlink:    {"1", (*session).hardlink},
+		extFsync:       {"1", (*session).fsync},
+		extStatvfs:     {"2", (*session).statvfs},
+		extFstatvfs:    {"2", (*session).fstatvfs},
+		extLsetstat:    {"1", (*session).lsetstat},
+		extLimits:      {"1", (*session).limits},
+		extExpandPath:  {"1", (*session).expandPath},
+		extCopyData:    {"1", (*session).copyData},
+	}
+}
+
+func (s *session) extended(ctx context.Context, r *request) error {
+	name := string(r.f.bytes(maxPath))
+	if r.f.bad {
+		return errMalformed
+	}
+	if !s.features[name] {
+		return &refusal{statusOpUnsupported, "this extension is not known"}
+	}
+	return extensions[name].serve(s, ctx, r)
+}
+
+func extend(name string) *builder { return build(typeExtended).text(name) }
+
+func (s *session) posixRename(ctx context.Context, r *request) error {
+	from, to := r.f.path(), r.f.path()
+	return s.both(ctx, r, "rename", from, to, func(from, to string) []byte {
+		return extend(extPosixRename).text(from).text(to).frame()
+	})
+}
+
+// hardlink is of the file itself: link(2) follows no link.
+func (s *session) hardlink(ctx context.Context, r *request) error {
+	from, to := r.f.path(), r.f.path()
+	return s.both(ctx, r, "link", from, to, func(from, to string) []byte {
+		return extend(extHardlink).text(from).text(to).frame()
+	})
+}
+
+func (s *session) fsync(ctx context.Context, r *request) error {
+	h, err := s.opened(r)
+	if err != nil {
+		return err
+	}
+	if !r.f.done() {
+		return errMalformed
+	}
+	return s.through(ctx, r, 0, extend(extFsync).text(h.name).frame(), 0)
+}
+
+func (s *session) statvfs(ctx context.Context, r *request) error {
+	p := r.f.path()
+	if !r.f.done() {
+		return errMalformed
+	}
+	p, err := s.resolved(ctx, p, true, "statvfs")
+	if err != nil {
+		return err
+	}
+	number, err := s.judge(ctx, Operation{Names: []string{"statvfs"}, Path: p})
+	if err != nil {
+		return err
+	}
+	return s.through(ctx, r, number, extend(extStatvfs).text(p).frame(), typeExtendedReply)
+}
+
+func (s *session) fstatvfs(ctx context.Context, r *request) error {
+	h, err := s.opened(r)
+	if err != nil {
+		return err
+	}
+	if !r.f.done() {
+		return errMalformed
+	}
+	number, err := s.judge(ctx, Operation{Names: []string{"statvfs"}, Path: h.path})
+	if err != nil {
+		return err
+	}
+	return s.through(ctx, r, number, extend(extFstatvfs).text(h.name).frame(), typeExtendedReply)
+}
+
+func (s *session) lsetstat(ctx context.Context, r *request) error {
+	p, attrs := r.f.path(), r.f.attributes()
+	return s.setAttributes(ctx, r, p, attrs, false, func(p string) []byte {
+		return extend(extLsetstat).text(p).raw(attrs.raw).frame()
+	})
+}
+
+// limits answers with the stricter of the server's and ours; 0 is none.
+func (s *session) limits(ctx context.Context, r *request) error {
+	if !r.f.done() {
+		return errMalformed
+	}
+	answer, err := s.relay.call(ctx, extend(extLimits).frame())
+	if err != nil {
+		return err
+	}
+	if code, text, ok := status(answer); ok {
+		return &refusal{code, text}
+	}
+	f := fieldsOf(answer)
+	out := build(typeExtendedReply)
+	for _, ours := range []uint64{maxPacket, maxData, maxData, maxHandles} {
+		theirs := f.u64()
+		if theirs == 0 || theirs > ours {
+			theirs = ours
+		}
+		out.u64(theirs)
+	}
+	if frameType(answer) != typeExtendedReply || !f.done() {
+		return &refusal{statusFailure, "the server's limits cannot be read"}
+	}
+	frame := out.frame()
+	setFrameID(frame, r.id)
+	if err := s.answer(frame); err != nil {
+		return err
+	}
+	return s.flush()
+}
+
+// expandPath is realpath that knows ~.
+func (s *session) expandPath(ctx context.Context, r *request) error {
+	p := r.f.path()
+	if !r.f.done() {
+		return errMalformed
+	}
+	answer, err := s.relay.call(ctx, extend(extExpandPath).text(p).frame())
+	if err != nil {
+		return err
+	}
+	p, err = nameOf(answer)
+	if err != nil {
+		return err
+	}
+	return s.answerPath(ctx, r, p)
+}
+
+// copyData copies from one open file to another on the server: both were judged when they were opened.
+func (s *session) copyData(ctx context.Context, r *request) error {
+	from, err := s.opened(r)
+	if err != nil {
+		return err
+	}
+	offset, length := r.f.u64(), r.f.u64()
+	to, err := s.opened(r)
+	if err != nil {
+		return err
+	}
+	at := r.f.u64()
+	if !r.f.done() {
+		return errMalformed
+	}
+	if !from.reads || from.folder || !to.writes || to.folder || from == to {
+		return &refusal{statusPermissionDenied, "copy-data is from a file that is open for reading to another that is open for writing"}
+	}
+	for _, m := range []struct {
+		h *handle
+		m *meter
+	}{{from, &from.read}, {to, &to.written}} {
+		m.h.mu.Lock()
+		m.m.copied()
+		m.h.mu.Unlock()
+	}
+	number, err := s.judge(ctx, Operation{Names: []string{"write"}, Path: to.path, Detail: "copied from " + from.path})
+	if err != nil {
+		return err
+	}
+	frame := extend(extCopyData).text(from.name).u64(offset).u64(length).text(to.name).u64(at).frame()
+	return s.through(ctx, r, number, frame, 0)
+}

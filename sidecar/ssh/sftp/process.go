@@ -1,0 +1,201 @@
+package sftp
+
+import (
+	"context"
+	"errors"
+	"path"
+)
+
+// process carries out one request that had to wait its turn.
+func (s *session) process(ctx context.Context, q queued) {
+	defer func() {
+		for _, h := range q.held {
+			h.queued.Add(-1)
+		}
+	}()
+	frame := q.frame
+	id := frameID(frame)
+	if ctx.Err() != nil {
+		return
+	}
+	f := fieldsOf(frame)
+	serve, known := requestTypes[frameType(frame)]
+	if !known {
+		s.refuse(id, statusOpUnsupported, "this request is not known")
+		return
+	}
+	err := serve(s, ctx, &request{id: id, frame: frame, f: f})
+	var failed *unresolved
+	var refused *refusal
+	switch {
+	case err == nil:
+	case errors.As(err, &refused):
+		s.refuse(id, refused.code, refused.text)
+	case errors.As(err, &failed):
+		code := failed.code
+		if code == statusOK || code == statusEOF {
+			code = statusFailure // nothing was done
+		}
+		s.refuse(id, code, failed.text)
+	case errors.Is(err, errMalformed):
+		s.refuse(id, statusBadMessage, err.Error())
+	default:
+		// The session is at its end.
+		s.refuse(id, statusFailure, err.Error())
+	}
+}
+
+// request is one that is judged.
+type request struct {
+	id    uint32
+	frame []byte
+	f     *fields
+}
+
+// refusal is an answer in the server's place.
+type refusal struct {
+	code uint32
+	text string
+}
+
+func (e *refusal) Error() string { return e.text }
+
+// requestTypes are the requests that are known. Reads, writes and closes are among them for files that something else
+// waits for.
+var requestTypes map[byte]func(*session, context.Context, *request) error
+
+func init() {
+	requestTypes = map[byte]func(*session, context.Context, *request) error{
+		typeOpen:     (*session).open,
+		typeOpendir:  (*session).opendir,
+		typeRead:     (*session).waited,
+		typeWrite:    (*session).waited,
+		typeClose:    (*session).waited,
+		typeReaddir:  (*session).waited,
+		typeFstat:    (*session).fstat,
+		typeFsetstat: (*session).fsetstat,
+		typeStat:     onPath("stat", typeLstat, true, typeAttrs), // what is resolved is no link
+		typeLstat:    onPath("stat", typeLstat, false, typeAttrs),
+		typeReadlink: onPath("readlink", typeReadlink, false, typeName),
+		typeRemove:   onPath("remove", typeRemove, false, 0),
+		typeRmdir:    onPath("rmdir", typeRmdir, false, 0),
+		typeRealpath: (*session).realpathRequest,
+		typeMkdir:    (*session).mkdir,
+		typeSetstat:  (*session).setstat,
+		typeRename:   (*session).rename,
+		typeSymlink:  (*session).symlink,
+		typeExtended: (*session).extended,
+	}
+}
+
+// judge has an operation decided.
+func (s *session) judge(ctx context.Context, op Operation) (uint64, error) {
+	number, err := s.gate.Judge(ctx, op)
+	if err != nil {
+		return number, &refusal{statusPermissionDenied, err.Error()}
+	}
+	return number, nil
+}
+
+// resolved is a path as it is judged, and used. Where the server cannot resolve it the operation is judged by what the
+// client wrote, for a refusal to look the same whatever is there, and ends with the server's answer.
+func (s *session) resolved(ctx context.Context, p string, follow bool, names ...string) (string, error) {
+	out, err := s.resolve(ctx, p, follow)
+	var failed *unresolved
+	if err == nil || !errors.As(err, &failed) {
+		return out, err
+	}
+	number, jerr := s.judge(ctx, Operation{Names: names, Path: s.lexical(ctx, p), Failed: true})
+	if jerr != nil {
+		return "", jerr
+	}
+	if number != 0 {
+		s.gate.Done(number, Result{Error: failed.text})
+	}
+	return "", failed
+}
+
+// lexical is what a path says by its text.
+func (s *session) lexical(ctx context.Context, p string) string {
+	if !path.IsAbs(p) {
+		if s.home == "" {
+			s.home, _ = s.realpath(ctx, ".")
+		}
+		p = s.home + "/" + p
+	}
+	return clean(p)
+}
+
+// through sends what was let through.
+func (s *session) through(ctx context.Context, r *request, number uint64, frame []byte, expect byte) error {
+	return s.relay.send(ctx, frame, pending{id: r.id, number: number, expect: expect})
+}
+
+// onPath serves a request that holds a path alone. It is sent as kind.
+func onPath(operation string, kind byte, follow bool, expect byte) func(*session, context.Context, *request) error {
+	return func(s *session, ctx context.Context, r *request) error {
+		p := r.f.path()
+		if !r.f.done() {
+			return errMalformed
+		}
+		p, err := s.resolved(ctx, p, follow, operation)
+		if err != nil {
+			return err
+		}
+		number, err := s.judge(ctx, Operation{Names: []string{operation}, Path: p})
+		if err != nil {
+			return err
+		}
+		return s.through(ctx, r, number, build(kind).text(p).frame(), expect)
+	}
+}
+
+// realpathRequest answers with what was resolved: the server's own answer.
+func (s *session) realpathRequest(ctx context.Context, r *request) error {
+	p := r.f.path()
+	if !r.f.done() {
+		return errMalformed
+	}
+	return s.answerPath(ctx, r, p)
+}
+
+// answerPath tells the agent what a path leads to.
+func (s *session) answerPath(ctx context.Context, r *request, p string) error {
+	p, err := s.resolved(ctx, p, true, "realpath")
+	if err != nil {
+		return err
+	}
+	number, err := s.judge(ctx, Operation{Names: []string{"realpath"}, Path: p})
+	if err != nil {
+		return err
+	}
+	s.gate.Done(number, Result{})
+	out := build(typeName).u32(1).text(p).text(p).u32(0).frame()
+	setFrameID(out, r.id)
+	if err := s.answer(out); err != nil {
+		return err
+	}
+	return s.flush()
+}
+
+// waited serves what an open file's other requests were waited for.
+func (s *session) waited(ctx context.Context, r *request) error {
+	h := s.handles.get(r.f.bytes(maxHandle))
+	if h == nil {
+		return &refusal{statusFailure, "no such handle"}
+	}
+	return s.pass(ctx, r.frame, h, r.f)
+}
+
+// opened is the open file that a request names.
+func (s *session) opened(r *request) (*handle, error) {
+	name := r.f.bytes(maxHandle)
+	if r.f.bad {
+		return nil, errMalformed
+	}
+	h := s.handles.get(name)
+	if h == nil {
+		return nil, &refusal{statusFailure, "no such handle"}
+	}
+	return h, nil
+}
