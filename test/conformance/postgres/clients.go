@@ -25,9 +25,13 @@ func clientSuites() []suite {
 // client runs a client's checks. It names the root of the server itself on both sides; through the sidecar the pod's
 // own lies over that file, as trust.paths has it, and without that the client has to refuse.
 func (b *bench) client(ctx context.Context, c clients.Client) (difference.Report, error) {
+	libpq, err := postgresserver.Debian() // the newest server brings none
+	if err != nil {
+		return nil, err
+	}
 	saw := make(map[string]map[string]string)
 	refused := make(map[string]map[string]struct{})
-	err := b.both(func(s *side) error {
+	err = b.both(func(s *side) error {
 		if err := s.execute(ctx, "postgres", "CREATE DATABASE clients"); err != nil {
 			return err
 		}
@@ -40,7 +44,7 @@ func (b *bench) client(ctx context.Context, c clients.Client) (difference.Report
 			return err
 		}
 		at := clients.Server{Host: targetHost, Port: s.port, Root: filepath.Join(folder, "db-ca.pem"), Stranger: filepath.Join(folder, "stranger.pem"),
-			Libraries: s.server.Libraries()}
+			Libraries: libpq.Libraries()}
 		if err := errors.Join(os.WriteFile(at.Root, s.server.Authority.PEM, 0o644), os.WriteFile(at.Stranger, stranger.PEM, 0o644)); err != nil {
 			return err
 		}

@@ -41,7 +41,6 @@ var suites = append(clientSuites(), []suite{
 // bench is what suites run on.
 type bench struct {
 	installation *postgresserver.Installation
-	source       string // the server's source, built
 	folder       string // for what a suite writes
 	only         []string
 }
@@ -109,9 +108,6 @@ func prepare(keep string) (b *bench, done func(), err error) {
 		return nil, nil, fmt.Errorf("getting PostgreSQL: %w", err)
 	}
 	b = &bench{installation: in}
-	if b.source, err = in.Source(); err != nil {
-		return nil, nil, fmt.Errorf("getting the source of PostgreSQL: %w", err)
-	}
 	done = func() {}
 	if keep == "" {
 		if b.folder, err = os.MkdirTemp("", "chaperone-conformance-"); err != nil {

@@ -132,8 +132,12 @@ var needed = []string{"src/port", "src/common", "src/interfaces/libpq"}
 
 // built compiles a part of the server's source, and first what every part needs.
 func (b *bench) built(ctx context.Context, part string) (folder string, err error) {
+	source, err := b.installation.Source()
+	if err != nil {
+		return "", fmt.Errorf("getting the source of PostgreSQL: %w", err)
+	}
 	for _, p := range append(slices.Clone(needed), part) {
-		folder = filepath.Join(b.source, p)
+		folder = filepath.Join(source, p)
 		out, err := exec.CommandContext(ctx, "make", "-s", "-C", folder, "all").CombinedOutput()
 		if err != nil {
 			return "", fmt.Errorf("building %s: %w: %s", p, err, strings.TrimSpace(string(out)))
