@@ -33,6 +33,9 @@ func turn(statement string) (done func()) {
 // replaced.
 func grammar(query string) ([]tree, error) {
 	defer turn(query)()
+	if err := boundRuns(query); err != nil {
+		return nil, err
+	}
 	if err := boundDepth(query); err != nil {
 		return nil, err
 	}

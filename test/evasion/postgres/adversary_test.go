@@ -32,16 +32,20 @@ type front struct {
 }
 
 // sidecarUnder starts a sidecar before the world's server.
-func (w *world) sidecarUnder(t *testing.T, pg policy.Postgres) *front {
+func (w *world) sidecarUnder(t *testing.T, pg policy.Postgres, change ...func(*sidecar.Options)) *front {
 	t.Helper()
 	pg.TLSMode, pg.HasCredentials, pg.CredentialsID = policy.TLSDisable, true, "prod/billing-db"
 	d, err := postgressidecar.Destination(pg)
 	if err != nil {
 		t.Fatal(err)
 	}
+	options := sidecar.Options{HandshakeTimeout: patience, ConnectTimeout: patience, FlushTimeout: patience}
+	for _, c := range change {
+		c(&options)
+	}
 	f := &front{log: &log{}}
 	f.Front = &postgressidecar.Front{
-		Protocol:    sidecar.New(sidecar.Options{HandshakeTimeout: patience, ConnectTimeout: patience, FlushTimeout: patience}),
+		Protocol:    sidecar.New(options),
 		Rules:       func() *policy.Destination { return d },
 		Dial:        postgressidecar.Dialer(w.server.Address()),
 		Credentials: credentials{}, Approvals: nobody{}, Recorder: f.log,

@@ -64,6 +64,7 @@ func TestEvasion(t *testing.T) {
 			w.rules[name] = w.sidecarUnder(t, pg)
 		}
 		t.Run("the oracle finds what is not masked", w.finds)
+		t.Run("the protocol", w.protocol)
 		for _, f := range all {
 			t.Run(f.name, func(t *testing.T) {
 				for _, c := range f.cases {
