@@ -64,6 +64,8 @@ func explain(err error, k kind, namespace, name string) error {
 		return say("%v", err)
 	case apierrors.IsForbidden(err) && k == logKind:
 		return say("%v; reading what was recorded needs the ClusterRole chaperone-auditor or one like it", err)
+	case apierrors.IsForbidden(err) && k == podKind:
+		return say("%v; reading pods needs the ClusterRole view or one like it", err)
 	case apierrors.IsForbidden(err):
 		return say("%v; whoever administers the namespace can bind the ClusterRole chaperone-viewer, or chaperone-approver to decide", err)
 	case apierrors.IsUnauthorized(err):

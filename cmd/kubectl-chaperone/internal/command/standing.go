@@ -104,7 +104,9 @@ func (s *standingNow) policies(items []v1alpha1.AgentPolicy) {
 func (s *standingNow) condition(ap *v1alpha1.AgentPolicy, kind string) string {
 	c := meta.FindStatusCondition(ap.Status.Conditions, kind)
 	if c == nil {
-		s.Problems = append(s.Problems, fmt.Sprintf("policy %s/%s: no operator has looked at it", ap.Namespace, ap.Name))
+		if len(ap.Status.Conditions) == 0 && kind == v1alpha1.ConditionReady {
+			s.Problems = append(s.Problems, fmt.Sprintf("policy %s/%s: no operator has looked at it", ap.Namespace, ap.Name))
+		}
 		return "Unknown"
 	}
 	if c.Status != metav1.ConditionTrue {
