@@ -76,8 +76,15 @@ krew: kubectl-chaperone ## Make dist/chaperone.yaml and an archive of the plugin
 	@mkdir -p dist; os=$$($(GO) env GOOS) arch=$$($(GO) env GOARCH); archive=kubectl-chaperone-$$os-$$arch.tar.gz; \
 	tar -czf dist/$$archive --owner=0 --group=0 -C $(BIN) kubectl-chaperone kubectl_complete-chaperone -C $(CURDIR) LICENSE; \
 	sum=$$(sha256sum dist/$$archive | cut -d' ' -f1); version=$(VERSION); case $$version in v[0-9]*) ;; *) version=v0.0.0-$$version;; esac; \
-	sed -e '/^#/d' -e "s|VERSION|$$version|; s|PLATFORM|$$os|; s|ARCH|$$arch|; s|URI|$(KREW_URI)/$$archive|; s|SHA256|$$sum|" \
+	sed -e '/^#/d' -e "s|VERSION|$$version|g; s|PLATFORM|$$os|; s|ARCH|$$arch|; s|URI|$(KREW_URI)/$$archive|; s|SHA256|$$sum|" \
 		config/krew/chaperone.yaml >dist/chaperone.yaml; echo "dist/chaperone.yaml dist/$$archive"
+
+.PHONY: krew-check
+krew-check: krew bin/krew ## Have krew itself check that manifest and install the archive, into a folder of its own.
+	@root=$$(mktemp -d); trap 'rm -rf "$$root"' EXIT; mkdir -p "$$root/index/default"; \
+	KREW_ROOT=$$root KREW_NO_UPGRADE_CHECK=1 PATH="$$root/bin:$(BIN):$$PATH" $(BIN)/krew install \
+		--manifest=dist/chaperone.yaml --archive=dist/kubectl-chaperone-$$($(GO) env GOOS)-$$($(GO) env GOARCH).tar.gz; \
+	test "$$("$$root/bin/kubectl-chaperone" version)" = "$(VERSION)"; echo "krew installed kubectl chaperone $(VERSION)"
 
 .PHONY: clean
 clean: ## Remove what was built, except the local cluster's files (make cluster-clean).
@@ -254,7 +261,7 @@ undeploy: bin/helm ## Uninstall the chart; the resource definitions and the reco
 
 ##@ Tools
 
-TOOLS := controller-gen golangci-lint govulncheck helm kustomize versitygw
+TOOLS := controller-gen golangci-lint govulncheck helm krew kustomize versitygw
 
 .PHONY: tools
 tools: $(TOOLS:%=bin/%) ## Build every tool into bin/.
