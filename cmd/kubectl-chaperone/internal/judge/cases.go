@@ -33,7 +33,7 @@ type Where struct {
 	SearchPath []string `json:"searchPath,omitempty"`
 }
 
-// Case is one command. Exactly one of SQL, Exec, Shell, Subsystem, Forward, Request and Connect is set.
+// Case is one command. Exactly one of SQL, Exec, Shell, Subsystem, File, Forward, Request and Connect is set.
 type Case struct {
 	Name  string `json:"name,omitempty"`
 	Where `json:",inline"`
@@ -46,6 +46,10 @@ type Case struct {
 	Shell     bool   `json:"shell,omitempty"`
 	Subsystem string `json:"subsystem,omitempty"`
 	PTY       bool   `json:"pty,omitempty"`
+	// File is a path on the server, and Operation what is done to it over sftp; To is the other path of a rename or link.
+	File      string `json:"file,omitempty"`
+	Operation string `json:"operation,omitempty"`
+	To        string `json:"to,omitempty"`
 	Forward   string `json:"forward,omitempty"`
 	Address   string `json:"address,omitempty"`
 	// Request is a request to a Kubernetes API server: a method and a target. Command, Container, Stdin and TTY are
@@ -124,6 +128,8 @@ func (c *Case) Text() string {
 		return "(an interactive session)"
 	case c.Subsystem != "":
 		return "subsystem " + c.Subsystem
+	case c.File != "":
+		return strings.TrimSpace("sftp " + c.Operation + " " + c.File + " " + c.To)
 	case c.Forward != "":
 		return strings.TrimSpace(c.Forward + " forwarding " + c.Address)
 	case c.Request != "" && len(c.Command) > 0:
@@ -157,13 +163,13 @@ func (c *Case) complete(d *Where) error {
 		w.SearchPath = d.SearchPath
 	}
 	set := 0
-	for _, is := range []bool{c.SQL != "", c.Exec != "", c.Shell, c.Subsystem != "", c.Forward != "", c.Request != "", c.Connect} {
+	for _, is := range []bool{c.SQL != "", c.Exec != "", c.Shell, c.Subsystem != "", c.File != "", c.Forward != "", c.Request != "", c.Connect} {
 		if is {
 			set++
 		}
 	}
 	if set != 1 {
-		return fmt.Errorf("it needs exactly one of sql, exec, shell, subsystem, forward, request and connect, and has %d", set)
+		return fmt.Errorf("it needs exactly one of sql, exec, shell, subsystem, file, forward, request and connect, and has %d", set)
 	}
 	for _, v := range []string{c.Expect.Verdict, c.Expect.Audited} {
 		if v != "" && !contains(verdicts, v) {

@@ -201,6 +201,13 @@ func (c *Case) commands(d *policy.Destination) ([]policy.Command, error) {
 		return ssh.Commands("shell", "", user, c.PTY), nil
 	case c.Subsystem != "":
 		return ssh.Commands("subsystem", c.Subsystem, user, c.PTY), nil
+	case c.File != "":
+		if !slices.Contains(policy.Operations, c.Operation) {
+			return nil, fmt.Errorf("operation %q is none of %s", c.Operation, strings.Join(policy.Operations, ", "))
+		}
+		return []policy.Command{{Protocol: policy.ProtocolSSH, Text: c.Text(), SSH: &policy.SSHRequest{
+			Kind: policy.SSHFile, User: user, Subsystem: policy.SubsystemSFTP, Operation: c.Operation, Path: c.File, Target: c.To,
+		}}}, nil
 	case c.Forward != "":
 		if !slices.Contains(policy.Forwardings, c.Forward) {
 			return nil, fmt.Errorf("forward %q is none of %s", c.Forward, strings.Join(policy.Forwardings, ", "))

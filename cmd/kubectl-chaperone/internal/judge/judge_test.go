@@ -38,6 +38,9 @@ cases:
 - {exec: ls, pty: true, expect: Deny}
 - {target: bastion, shell: true, pty: true, expect: {verdict: RequireApproval, rule: root, message: interactive}} # sudo could be typed there
 - {target: bastion, subsystem: netconf, expect: Deny}
+- {file: /var/log/app.log, operation: read, expect: {verdict: Allow, rule: logs}}
+- {file: /var/log/app.log, operation: remove, expect: Deny}
+- {file: /etc/shadow, operation: read, expect: {verdict: Deny, rule: default}}
 - {forward: Local, address: "db.prod.example:5432", expect: {verdict: Allow, rule: tunnels}}
 - {forward: Local, address: "other:5432", expect: Deny}
 - {target: bastion, connect: true, expect: {verdict: RequireApproval, rule: access}}
@@ -83,6 +86,7 @@ func TestACaseThatComesOutOtherwiseSaysHow(t *testing.T) {
 		`{labels: {app: ops}, host: api.llm.example, port: 443, exec: ls, expect: Allow}`:                   "the connection passes uninspected",
 		`{labels: {app: ops}, host: bastion.prod.example, exec: ls, expect: Allow}`:                         "host needs a port",
 		`{labels: {app: ops}, forward: Sideways, expect: Deny}`:                                             `"Sideways" is none of Local`,
+		`{labels: {app: ops}, file: /x, operation: eat, expect: Deny}`:                                      `operation "eat" is none of read`,
 		`{labels: {app: ops}, request: /api, expect: Deny}`:                                                 "a method and a path are needed",
 		`{labels: {app: billing}, sql: SELECT name FROM secrets, expect: {verdict: Allow, audited: Allow}}`: "audited Allow was expected",
 	} {
