@@ -53,14 +53,13 @@ func accessEnds(outcome decision.Outcome, begun time.Time, most time.Duration) t
 
 // standing tells until when a grant of access to the target stands for the caller's pod: one that was used to begin a
 // session, is not withdrawn and not over.
-func (b *Broker) standing(ctx context.Context, c *caller, ap *v1alpha1.AgentPolicy, target *v1alpha1.Target) (time.Time, error) {
+func (b *Broker) standing(ctx context.Context, c *caller, ap *v1alpha1.AgentPolicy, target *v1alpha1.Target) (until time.Time, request string, err error) {
 	list := &v1alpha1.ApprovalRequestList{}
 	if err := b.requests.client.List(ctx, list, client.InNamespace(ap.Namespace), client.MatchingLabels{LabelPolicy: naming.Label(ap.Name)}); err != nil {
-		return time.Time{}, unavailable("listing the grants of access", err)
+		return time.Time{}, "", unavailable("listing the grants of access", err)
 	}
 	now := b.Clock.Now()
 	most := duration(target.Access.MaxDuration)
-	var until time.Time
 	for _, ar := range b.requests.known(list.Items, ap.Namespace) {
 		if ar.Spec.Rule != policy.RuleAccess || ar.Spec.Target != target.Name || ar.Spec.Policy.UID != ap.UID || ar.Status.Uses == 0 || !b.covers(ctx, c, ar) {
 			continue
@@ -78,14 +77,14 @@ func (b *Broker) standing(ctx context.Context, c *caller, ap *v1alpha1.AgentPoli
 			}
 		}
 		if end.After(until) {
-			until = end
+			until, request = end, ar.Name
 		}
 	}
 	if !until.After(now) {
-		return time.Time{}, status.Errorf(codes.PermissionDenied,
+		return time.Time{}, "", status.Errorf(codes.PermissionDenied,
 			"sessions to target %s need an approval (access.approval of policy %s/%s), and no grant stands for this pod", target.Name, ap.Namespace, ap.Name)
 	}
-	return until, nil
+	return until, request, nil
 }
 
 // covers tells whether a request's grant is for the caller: its own, or its workload's where the rule says so.

@@ -43,16 +43,13 @@ func (b *Broker) Lease(ctx context.Context, req *controlpb.LeaseRequest) (*contr
 		return nil, status.Errorf(codes.FailedPrecondition, "policy %s is not ready: %v", req.GetPolicy(), err)
 	}
 	secret := secretOf(target)
-	if secret == "" && target.SSH != nil && target.SSH.Credentials != nil {
-		return nil, status.Errorf(codes.FailedPrecondition, "target %s of policy %s names a certificate authority (ssh.credentials.certificateAuthorityRef), by which this version signs nothing; name a key by secretRef",
-			target.Name, req.GetPolicy())
-	}
 	if secret == "" {
 		return nil, status.Errorf(codes.FailedPrecondition, "target %s of policy %s has no credential to lease", target.Name, req.GetPolicy())
 	}
-	notAfter := b.Clock.Now().Add(b.LeaseDuration)
+	notAfter, granted := b.Clock.Now().Add(b.LeaseDuration), ""
 	if guardsSessions(ap, target) {
-		until, err := b.standing(ctx, c, ap, target)
+		var until time.Time
+		until, granted, err = b.standing(ctx, c, ap, target)
 		if err != nil {
 			return nil, err
 		}
@@ -67,6 +64,14 @@ func (b *Broker) Lease(ctx context.Context, req *controlpb.LeaseRequest) (*contr
 	}
 	if err != nil {
 		return nil, status.Errorf(codes.FailedPrecondition, "the credential of target %s: %v", target.Name, err)
+	}
+	if isAuthority(target) {
+		out, err := b.certificate(c, ap, target, found, req, notAfter, granted)
+		if err != nil {
+			return nil, err
+		}
+		b.Log.V(1).Info("signed a certificate", "pod", c.Name(), "policy", ap.Name, "target", target.Name)
+		return out, nil
 	}
 	out, err := credential(found)
 	if err != nil {
@@ -106,12 +111,20 @@ func secretOf(t *v1alpha1.Target) string {
 		return t.Postgres.Credentials.SecretRef.Name
 	case t.SSH != nil && t.SSH.Credentials != nil && t.SSH.Credentials.SecretRef != nil:
 		return t.SSH.Credentials.SecretRef.Name
+	case isAuthority(t):
+		return t.SSH.Credentials.CertificateAuthorityRef.Name
 	}
 	return ""
 }
 
 // CheckCredential says what is wrong with the Secret of a reference, without looking at its values.
 func CheckCredential(ref snapshot.Reference, s *corev1.Secret) error {
+	if strings.HasSuffix(string(ref.Field), ".ssh.credentials.certificateAuthorityRef") {
+		if _, err := authority(s); err != nil {
+			return fmt.Errorf("secret %s/%s %w", s.Namespace, s.Name, err)
+		}
+		return nil
+	}
 	if !strings.Contains(string(ref.Field), ".postgres.") && !strings.HasSuffix(string(ref.Field), ".ssh.credentials.secretRef") {
 		return nil
 	}

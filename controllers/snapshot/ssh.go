@@ -19,6 +19,7 @@ func (c *converter) ssh(at Path, in *v1alpha1.SSHTarget) *policy.SSH {
 		case cred.SecretRef != nil:
 			out.CredentialsID = c.namespace + "/" + cred.SecretRef.Name
 		case cred.CertificateAuthorityRef != nil:
+			out.Certified = true
 			out.CredentialsID = "authority " + c.namespace + "/" + cred.CertificateAuthorityRef.Name
 		}
 	}

@@ -111,3 +111,20 @@ func undecided(err error) bool {
 	}
 	return away(err)
 }
+
+var _ session.Certifier = (*Client)(nil)
+
+// Certify has the broker sign a key. A certificate is for one connection, so none is held: without the broker there is
+// none.
+func (c *Client) Certify(ctx context.Context, policy, target, user string, publicKey []byte) (*session.Lease, error) {
+	call, cancel := context.WithTimeout(ctx, leaseTimeout)
+	defer cancel()
+	r, err := c.broker.Lease(call, &controlpb.LeaseRequest{Policy: policy, Target: target, SshUser: user, SshPublicKey: publicKey})
+	if err != nil {
+		if undecided(err) {
+			return nil, fmt.Errorf("the operator cannot be reached, which signs one for each connection (%s); try again later", words(err))
+		}
+		return nil, fmt.Errorf("the certificate authority of target %s of policy %s: %s", target, policy, words(err))
+	}
+	return leaseOf(r), nil
+}

@@ -165,11 +165,14 @@ type SSH struct {
 	// KnownHosts is the server's identity, in the format of OpenSSH's known_hosts, resolved by the operator.
 	KnownHosts []byte `json:"knownHosts,omitempty"`
 	// HasCredentials and CredentialsID are as those of Postgres.
-	HasCredentials bool      `json:"hasCredentials,omitempty"`
-	CredentialsID  string    `json:"credentialsID,omitempty"`
-	Rules          []Rule    `json:"rules,omitempty"`
-	DefaultAction  Action    `json:"defaultAction"`
-	Masking        []Masking `json:"masking,omitempty"`
+	HasCredentials bool   `json:"hasCredentials,omitempty"`
+	CredentialsID  string `json:"credentialsID,omitempty"`
+	// Certified says that the credential is a certificate authority, which signs a key of the sidecar's for each
+	// connection.
+	Certified     bool      `json:"certified,omitempty"`
+	Rules         []Rule    `json:"rules,omitempty"`
+	DefaultAction Action    `json:"defaultAction"`
+	Masking       []Masking `json:"masking,omitempty"`
 }
 
 // Kubernetes is a Kubernetes API target.

@@ -18,6 +18,8 @@ type SSHSettings struct {
 	// HasLease says that a credential is leased for Lease; else the server has to accept the user without one.
 	HasLease bool
 	Lease    LeaseRef
+	// Certified says that what is leased is a certificate for a key of the sidecar's own.
+	Certified bool
 	// Masking holds every row of every policy. Rows of an Audit policy count too, because masking refuses nothing.
 	Masking []Masking
 }
@@ -62,6 +64,7 @@ func mergeSSH(targets []*compiledTarget) (settings *SSHSettings, conflict string
 		if ssh.HasCredentials {
 			if leased == nil {
 				leased = t
+				s.Certified = ssh.Certified
 				s.HasLease, s.Lease = true, LeaseRef{Policy: t.policy.name, Target: t.target.Name}
 			} else if first := leased.target.SSH; first.CredentialsID == "" || first.CredentialsID != ssh.CredentialsID {
 				conflict = "policies " + leased.policy.name + " and " + t.policy.name + " give different credentials (ssh.credentials) for one destination"

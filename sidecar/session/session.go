@@ -70,6 +70,13 @@ type Credentials interface {
 	Lease(ctx context.Context, policy, target string) (*Lease, error)
 }
 
+// Certifier is Credentials that also has keys signed.
+type Certifier interface {
+	// Certify returns a Lease whose CertificatePEM is an SSH certificate, a line in the form of authorized_keys, for the
+	// user on the server and the key (RFC 4253 6.6). Errors are as Lease's.
+	Certify(ctx context.Context, policy, target, user string, publicKey []byte) (*Lease, error)
+}
+
 // Role is what a sidecar found a leased credential to be in a PostgreSQL server.
 type Role struct {
 	// Policy (namespace/name) and Target are those of the lease.

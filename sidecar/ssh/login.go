@@ -23,6 +23,9 @@ func (c *connection) login(ctx context.Context, t *target) (*login, error) {
 		return &login{user: user}, err
 	}
 	ref := t.settings.Lease
+	if t.settings.Certified {
+		return c.certified(ctx, t, asked)
+	}
 	lease, err := c.session.Credentials.Lease(ctx, ref.Policy, ref.Target)
 	if err != nil {
 		r := failure(err, fmt.Sprintf("no credential for target %s: %v", ref.Target, err), "")

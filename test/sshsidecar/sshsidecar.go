@@ -42,6 +42,8 @@ type Sidecar struct {
 	// Lease is the credential that the target is shown, LeaseErr the error in its place; change them by Set.
 	Lease    *session.Lease
 	LeaseErr error
+	// Certify signs keys for the target, where its credential is a certificate authority.
+	Certify func(user string, publicKey []byte) (*session.Lease, error)
 	// Dial connects to the target.
 	Dial func(context.Context) (net.Conn, error)
 	// KnownHostsFile is what agents know the sidecar by.
@@ -195,6 +197,17 @@ func (c credentials) Lease(_ context.Context, p, target string) (*session.Lease,
 	c.s.mu.Lock()
 	defer c.s.mu.Unlock()
 	return c.s.Lease, c.s.LeaseErr
+}
+
+// Certify implements session.Certifier.
+func (c credentials) Certify(_ context.Context, p, target, user string, publicKey []byte) (*session.Lease, error) {
+	if p != Policy || target != Target {
+		return nil, errors.New("no such authority: " + p + " " + target)
+	}
+	c.s.mu.Lock()
+	certify := c.s.Certify
+	c.s.mu.Unlock()
+	return certify(user, publicKey)
 }
 
 // Port is where agents connect.

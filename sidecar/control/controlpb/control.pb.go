@@ -276,9 +276,13 @@ func (x *PoliciesResponse) GetSetJson() []byte {
 }
 
 type LeaseRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Policy        string                 `protobuf:"bytes,1,opt,name=policy,proto3" json:"policy,omitempty"` // namespace/name
-	Target        string                 `protobuf:"bytes,2,opt,name=target,proto3" json:"target,omitempty"`
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Policy string                 `protobuf:"bytes,1,opt,name=policy,proto3" json:"policy,omitempty"` // namespace/name
+	Target string                 `protobuf:"bytes,2,opt,name=target,proto3" json:"target,omitempty"`
+	// Of an SSH target whose credential is a certificate authority: the user on the server, and the key that the
+	// certificate is for (RFC 4253 6.6). The answer's certificate_pem is then a line of authorized_keys' form.
+	SshUser       string `protobuf:"bytes,3,opt,name=ssh_user,json=sshUser,proto3" json:"ssh_user,omitempty"`
+	SshPublicKey  []byte `protobuf:"bytes,4,opt,name=ssh_public_key,json=sshPublicKey,proto3" json:"ssh_public_key,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -325,6 +329,20 @@ func (x *LeaseRequest) GetTarget() string {
 		return x.Target
 	}
 	return ""
+}
+
+func (x *LeaseRequest) GetSshUser() string {
+	if x != nil {
+		return x.SshUser
+	}
+	return ""
+}
+
+func (x *LeaseRequest) GetSshPublicKey() []byte {
+	if x != nil {
+		return x.SshPublicKey
+	}
+	return nil
 }
 
 type LeaseResponse struct {
@@ -1030,10 +1048,12 @@ const file_sidecar_control_control_proto_rawDesc = "" +
 	"\fseen_unix_ms\x18\x05 \x01(\x03R\n" +
 	"seenUnixMs\"-\n" +
 	"\x10PoliciesResponse\x12\x19\n" +
-	"\bset_json\x18\x01 \x01(\fR\asetJson\">\n" +
+	"\bset_json\x18\x01 \x01(\fR\asetJson\"\x7f\n" +
 	"\fLeaseRequest\x12\x16\n" +
 	"\x06policy\x18\x01 \x01(\tR\x06policy\x12\x16\n" +
-	"\x06target\x18\x02 \x01(\tR\x06target\"\xca\x01\n" +
+	"\x06target\x18\x02 \x01(\tR\x06target\x12\x19\n" +
+	"\bssh_user\x18\x03 \x01(\tR\asshUser\x12$\n" +
+	"\x0essh_public_key\x18\x04 \x01(\fR\fsshPublicKey\"\xca\x01\n" +
 	"\rLeaseResponse\x12\x1a\n" +
 	"\busername\x18\x01 \x01(\tR\busername\x12\x1a\n" +
 	"\bpassword\x18\x02 \x01(\tR\bpassword\x12'\n" +
