@@ -173,6 +173,18 @@ test-s3: assets bin/versitygw ## Test what keeps recordings against a real S3 se
 	$(SUITE) CHAPERONE_S3_SERVER=$(BIN)/versitygw KUBEBUILDER_ASSETS=$(CLUSTER_DIR)/assets $(GO) test -tags $(TAGS) -count=1 -timeout 20m -v \
 		$(TEST_ARGS) ./test/api/operator $(SPECS) -ginkgo.label-filter=s3
 
+# The operator's own program, in a process that can be killed and measured.
+OPERATOR_SUITE = $(SUITE) CHAPERONE_OPERATOR=$(BIN)/operator KUBEBUILDER_ASSETS=$(CLUSTER_DIR)/assets $(GO) test -tags $(TAGS) -count=1 -timeout 60m -v \
+	$(TEST_ARGS) ./test/api/operator $(SPECS)
+
+.PHONY: chaos
+chaos: assets operator ## Kill sidecars and the operator at random points of 1,000 sessions; verify what was acknowledged.
+	$(OPERATOR_SUITE) -ginkgo.label-filter=chaos
+
+.PHONY: load
+load: assets operator ## Measure one operator that serves 500 simulated sidecars (CHAPERONE_LOAD_SIDECARS=100 for another number).
+	$(OPERATOR_SUITE) -ginkgo.label-filter=load
+
 .PHONY: test-e2e
 test-e2e: build cluster-up images deploy ## Test in a real cluster, which is left running (make cluster-down).
 	$(SUITE) $(GO) test -p 1 -tags $(TAGS) -timeout 40m -v $(TEST_ARGS) ./test/e2e/... $(SPECS)

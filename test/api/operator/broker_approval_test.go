@@ -56,13 +56,17 @@ type asking struct {
 }
 
 func ask(ctx context.Context, c *control.Client, policyName, statement string, wait int64) *asking {
+	return askWith(ctx, c, policyName, statement, wait, 1)
+}
+
+func askWith(ctx context.Context, c *control.Client, policyName, statement string, wait, generation int64) *asking {
 	sum := sha256.Sum256([]byte(statement))
 	a := &asking{request: make(chan string, 1), done: make(chan struct{})}
 	go func() {
 		defer close(a.done)
 		a.grant, a.err = c.Await(ctx, session.Ask{
 			Verdict: policy.Verdict{
-				Action: policy.RequireApproval, Policy: policyName, Generation: 1, Rule: "writes",
+				Action: policy.RequireApproval, Policy: policyName, Generation: generation, Rule: "writes",
 				Approval: &policy.Approval{Required: 1, TimeoutSeconds: 120, WaitSeconds: wait},
 			},
 			Target: "billing", Protocol: policy.ProtocolPostgres,

@@ -149,10 +149,17 @@ func (o *operator) connect(tokenFile string) *control.Client {
 // dial is connect to an address that may move.
 func (o *operator) dial(tokenFile string, address func() string) *control.Client {
 	GinkgoHelper()
+	return o.dialFrom("127.0.0.1", tokenFile, address)
+}
+
+// dialFrom is dial from another address of the loopback, as each pod has its own.
+func (o *operator) dialFrom(source, tokenFile string, address func() string) *control.Client {
+	GinkgoHelper()
+	dialer := &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(source)}}
 	c, err := control.New(control.Options{
 		Address: brokerName + ":443", RootPEM: o.roots, TokenFile: tokenFile, Version: "test", Log: ctrl.Log.WithName("sidecar"),
 		Dial: func(ctx context.Context, _ string) (net.Conn, error) {
-			return (&net.Dialer{}).DialContext(ctx, "tcp", address())
+			return dialer.DialContext(ctx, "tcp", address())
 		},
 	})
 	Expect(err).NotTo(HaveOccurred())

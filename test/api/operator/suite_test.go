@@ -52,7 +52,9 @@ var _ = BeforeSuite(func(ctx SpecContext) {
 	var err error
 	config, err = environment.Start()
 	Expect(err).NotTo(HaveOccurred(), "KUBEBUILDER_ASSETS must name a folder with kube-apiserver, etcd and kubectl")
-	kube, err = client.New(config, client.Options{Scheme: scheme})
+	fast := rest.CopyConfig(config)
+	fast.QPS = -1 // what stands for kubelets, people and everybody else is not throttled
+	kube, err = client.New(fast, client.Options{Scheme: scheme})
 	Expect(err).NotTo(HaveOccurred())
 	Expect(kube.Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: operatorNamespace}})).To(Succeed())
 }, NodeTimeout(3*time.Minute))

@@ -1,0 +1,164 @@
+package operator_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/chaperone-dev/chaperone/api/v1alpha1"
+	"github.com/chaperone-dev/chaperone/sidecar/control"
+	"github.com/chaperone-dev/chaperone/sidecar/record"
+)
+
+// labelLoad marks what takes minutes: make load.
+const labelLoad = "load"
+
+// sidecarsVariable says how many sidecars make load simulates. Default 500.
+const sidecarsVariable = "CHAPERONE_LOAD_SIDECARS"
+
+// quantiles are a line of a report.
+func quantiles(all []time.Duration) string {
+	slices.Sort(all)
+	at := func(q float64) time.Duration { return all[int(q*float64(len(all)-1))].Round(100 * time.Microsecond) }
+	return fmt.Sprintf("p50 %s, p90 %s, p99 %s, most %s (%d)", at(.5), at(.9), at(.99), at(1), len(all))
+}
+
+var _ = Describe("Load", Label(labelLoad), func() {
+	It("serves many sidecars", func(ctx SpecContext) {
+		count := 500
+		if text := os.Getenv(sidecarsVariable); text != "" {
+			var err error
+			count, err = strconv.Atoi(text)
+			Expect(err).NotTo(HaveOccurred())
+		}
+		o := startProcess(ctx, GinkgoT().TempDir())
+		ns := namespace(ctx, nil)
+		ap := apply(ctx, &v1alpha1.AgentPolicy{}, ns, billingPolicy)
+		report := func(what, says string) {
+			AddReportEntry(what, says)
+			fmt.Fprintf(GinkgoWriter, "%s: %s\n", what, says)
+		}
+
+		before := o.usage(ctx)
+		report("idle", fmt.Sprintf("memory (RSS) %d MiB", before.resident>>20))
+		clients, policies := make([]*control.Client, count), make([]*control.Policies, count)
+		for i := range count {
+			s := o.startPod(ctx, ns, fmt.Sprintf("agent-%d", i), agent, nil)
+			clients[i] = o.dialFrom(fmt.Sprintf("127.%d.%d.1", 1+i/250, 1+i%250), s.token, func() string { return o.broker })
+			policies[i] = follow(clients[i])
+		}
+		generation := func(p *control.Policies) int64 {
+			current, err := p.Current()
+			if err != nil || len(current.Set().Policies) != 1 {
+				return 0
+			}
+			return current.Set().Policies[0].Generation
+		}
+		arrive := func(want int64, from time.Time) []time.Duration {
+			GinkgoHelper()
+			out := make([]time.Duration, 0, count)
+			there := make([]bool, count)
+			for len(out) < count {
+				Expect(ctx.Err()).NotTo(HaveOccurred())
+				for i, p := range policies {
+					if !there[i] && generation(p) >= want {
+						there[i] = true
+						out = append(out, time.Since(from))
+					}
+				}
+				time.Sleep(time.Millisecond)
+			}
+			return out
+		}
+		arrive(1, time.Now())
+		report(fmt.Sprintf("%d sidecars connect", count), o.usage(ctx).since(before))
+
+		By("doing nothing")
+		before = o.usage(ctx)
+		time.Sleep(15 * time.Second)
+		report("connected, nothing happens", o.usage(ctx).since(before))
+
+		By("changing the policy")
+		before = o.usage(ctx)
+		var all []time.Duration
+		for i := range 15 {
+			before := ap.DeepCopy()
+			ap.Spec.Targets[0].Postgres.DefaultAction = []v1alpha1.Action{v1alpha1.ActionAllow, v1alpha1.ActionDeny}[i%2]
+			begin := time.Now()
+			Expect(kube.Patch(ctx, ap, client.MergeFrom(before))).To(Succeed())
+			all = append(all, arrive(ap.Generation, begin)...)
+			time.Sleep(500 * time.Millisecond)
+		}
+		report("policy changes", o.usage(ctx).since(before))
+		report("from the change of a policy to every sidecar", quantiles(all))
+
+		By("recording")
+		before = o.usage(ctx)
+		recording, stop := context.WithCancel(ctx)
+		var writers sync.WaitGroup
+		var ackMu sync.Mutex // guards acks
+		var acks []time.Duration
+		for i := range count {
+			sp := spool(clients[i])
+			r := sp.Log(record.LogOptions{Target: "billing", Protocol: "postgres", Policies: []string{ns + "/billing"}}).Recorder()
+			writers.Go(func() {
+				defer GinkgoRecover()
+				for n := 0; recording.Err() == nil; n++ {
+					begin := time.Now()
+					Expect(r.Record(record.Event{Kind: record.KindCommand, Text: fmt.Sprintf("SELECT %d", n), Verdict: "Allow"})).To(Succeed())
+					if n%5 == 4 {
+						Expect(r.Flush(ctx)).To(Succeed())
+						ackMu.Lock()
+						acks = append(acks, time.Since(begin))
+						ackMu.Unlock()
+					}
+					select {
+					case <-recording.Done():
+					case <-time.After(2 * time.Second):
+					}
+				}
+				Expect(sp.Close(ctx)).To(Succeed())
+			})
+		}
+		time.Sleep(25 * time.Second)
+		report("recording, a command in two seconds each, every fifth waited for", o.usage(ctx).since(before))
+
+		By("approving meanwhile")
+		before = o.usage(ctx)
+		var grants []time.Duration
+		for i := range 50 {
+			name := fmt.Sprintf("UPDATE t SET a = %d", i)
+			a := askWith(ctx, clients[i%count], ns+"/billing", name, 120, ap.Generation)
+			request := a.name()
+			begin := time.Now()
+			decide(ctx, o.keys.DecisionMAC, ns, request, "alice", v1alpha1.StampedDecision{Verdict: v1alpha1.VerdictApprove})
+			Expect(a.outcome()).To(Succeed())
+			grants = append(grants, time.Since(begin))
+		}
+		report("approvals, while all record", o.usage(ctx).since(before))
+		report("from the patch to the grant at the sidecar, while all record", quantiles(grants))
+		stop()
+		writers.Wait()
+		report("from a command to its acknowledgement", quantiles(acks))
+
+		By("approving at rest")
+		grants = nil
+		for i := range 50 {
+			a := askWith(ctx, clients[i%count], ns+"/billing", fmt.Sprintf("UPDATE t SET b = %d", i), 120, ap.Generation)
+			request := a.name()
+			begin := time.Now()
+			decide(ctx, o.keys.DecisionMAC, ns, request, "alice", v1alpha1.StampedDecision{Verdict: v1alpha1.VerdictApprove})
+			Expect(a.outcome()).To(Succeed())
+			grants = append(grants, time.Since(begin))
+		}
+		report("from the patch to the grant at the sidecar, at rest", quantiles(grants))
+	}, SpecTimeout(30*time.Minute))
+})
