@@ -156,6 +156,14 @@ func (c *onlyConn) Close() error {
 	return err
 }
 
+// CloseWrite ends what is sent, and leaves what is received.
+func (c *onlyConn) CloseWrite() error {
+	if w, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return w.CloseWrite()
+	}
+	return nil
+}
+
 // onlyListener accepts one connection, and nothing once that is closed.
 type onlyListener struct {
 	conn     *onlyConn
