@@ -148,8 +148,8 @@ test-unit: package-lists ## Test all packages that need no cluster and no API se
 		$(GO) -C hack/protogen test $(TEST_ARGS) ./...; } | grep -v 'no test files'
 
 .PHONY: test-evasion
-test-evasion: package-lists ## Attack the sidecar as an adversary would, against real servers.
-	$(GO) test -p 1 -tags $(TAGS) -timeout 20m $(TEST_ARGS) ./test/evasion/...
+test-evasion: package-lists assets ## Attack the sidecar as an adversary would, against real servers.
+	KUBEBUILDER_ASSETS=$(CLUSTER_DIR)/assets $(GO) test -p 1 -tags $(TAGS) -timeout 20m $(TEST_ARGS) ./test/evasion/...
 
 .PHONY: test-race
 test-race: package-lists ## Run the unit tests with the race detector.
