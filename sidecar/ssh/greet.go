@@ -53,8 +53,7 @@ func (p *Protocol) greet(s *session.Session) (*agentConn, error) {
 			return nil, nil
 		},
 	}
-	// The agent is in the same pod: AES-GCM has hardware for it and costs half of what ChaCha20 does.
-	config.Ciphers = []string{ssh.CipherAES128GCM, ssh.CipherAES256GCM}
+	config.Ciphers = ciphers(banner)
 	config.KeyExchanges = ssh.SupportedAlgorithms().KeyExchanges // none with SHA-1, which the defaults still have
 	config.AddHostKey(p.certificate(banner))
 	config.AddHostKey(p.opts.Host.Plain)
@@ -63,6 +62,17 @@ func (p *Protocol) greet(s *session.Session) (*agentConn, error) {
 		return nil, fmt.Errorf("the agent's SSH handshake: %w", err)
 	}
 	return out, nil
+}
+
+// ciphers are offered to agents, which are in the same pod: AES-GCM has hardware for it and costs half of what ChaCha20
+// does. A client's own preference decides (RFC 4253 7.1), and OpenSSH's would be another, so that it is offered nothing
+// else. libssh2 before 1.11 and Paramiko before 3.5 know AES-GCM not at all; they are offered AES-CTR as well.
+func ciphers(banner string) []string {
+	out := []string{ssh.CipherAES128GCM, ssh.CipherAES256GCM}
+	if !openSSH.MatchString(banner) {
+		out = append(out, ssh.CipherAES128CTR, ssh.CipherAES192CTR, ssh.CipherAES256CTR)
+	}
+	return out
 }
 
 var openSSH = regexp.MustCompile(`^SSH-2\.0-OpenSSH_([0-9]{1,4})\.([0-9]{1,4})`)
