@@ -145,3 +145,20 @@ func TestACommandIsRecorded(t *testing.T) {
 	}
 	s.Log.Find(record.KindDisconnect, nil)
 }
+
+func TestTheStatusSurvivesAnEarlyEndOfTheOutput(t *testing.T) {
+	s := sshsidecar.Start(t, needServer(t), sshsidecar.SSH(server, allowAll))
+	control := filepath.Join(t.TempDir(), "c")
+	master := s.Command("ssh", "-M", "-S", control, "-N", "-f", Host)
+	if got := run(t, master, ""); got.status != 0 {
+		t.Fatalf("got %+v", got)
+	}
+	t.Cleanup(func() { _ = s.Command("ssh", "-S", control, "-O", "exit", Host).Run() })
+	const command = "exec sh -c 'exec >/dev/null 2>&1; sleep 1; exit 44'"
+	if got := run(t, s.Command("ssh", "-n", "-S", control, Host, command), ""); got.status != 44 {
+		t.Errorf("over a shared connection: got %+v", got)
+	}
+	if got := run(t, s.Command("ssh", "-n", Host, command), ""); got.status != 44 {
+		t.Errorf("over one of its own: got %+v", got)
+	}
+}

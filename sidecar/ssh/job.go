@@ -135,7 +135,13 @@ func (j *job) run(served <-chan struct{}) {
 	select {
 	case <-served:
 	case <-time.After(eofGrace):
-		_ = ch.agent.CloseWrite()
+		select {
+		case <-input:
+			// An agent that has ended its input may close its channel at the end of the output (OpenSSH does for a
+			// connection that is shared), and x/crypto/ssh answers that at once: exit-status would come too late.
+		default:
+			_ = ch.agent.CloseWrite()
+		}
 		<-served // exit-status comes last
 	}
 	close(gone)
