@@ -1,0 +1,118 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/chaperone-dev/chaperone/test/conformance/difference"
+)
+
+// scripts are those of OpenSSH's regression suite that concern what a server carries. Its scripts of sftp and scp start
+// sftp-server and scp without SSH between; the suite clients has transfers.
+var scripts = []string{
+	"connect", "transfer", "exit-status", "exit-status-signal", "stderr-data", "stderr-after-eof", "broken-pipe", "yes-head",
+	"envpass", "forwarding", "dynamic-forward",
+}
+
+// slow scripts run only where they are named (-only multiplex). rekey goes through every algorithm, most of which the
+// sidecar does not offer to agents.
+var slow = []string{"multiplex", "rekey"}
+
+// scriptTime is how long one script may take.
+const scriptTime = 5 * time.Minute
+
+// outcome is how a script ended.
+type outcome struct {
+	status int
+	said   string
+}
+
+func runRegress(b *bench) (difference.Report, error) {
+	out := make(difference.Report)
+	all := scripts
+	if b.only != nil {
+		all = append(slices.Clone(scripts), slow...)
+	}
+	for _, name := range all {
+		if !b.wants(name) {
+			continue
+		}
+		begin := time.Now()
+		past, _, err := b.script("direct", name)
+		if err != nil {
+			return nil, err
+		}
+		through, denied, err := b.script("sidecar", name)
+		if err != nil {
+			return nil, err
+		}
+		if past.status != 0 {
+			fmt.Printf("%s ends with %d past the sidecar: %s\n", name, past.status, past.said)
+		}
+		r := difference.Result{Differs: past != through, Refusals: make(map[string]struct{})}
+		for line := range strings.Lines(denied) {
+			r.Refusals[strings.TrimSpace(line)] = struct{}{}
+		}
+		if r.Differs {
+			fmt.Printf("%s differs: directly %d\n%s\nthrough the sidecar %d\n%s\n", name, past.status, past.said, through.status, through.said)
+		}
+		fmt.Printf("%s: %s\n", name, time.Since(begin).Round(time.Second))
+		out[name] = r
+	}
+	return out, nil
+}
+
+// script runs one script on a side and returns what was denied meanwhile.
+func (b *bench) script(side, name string) (o outcome, denied string, err error) {
+	object := filepath.Join(b.folder, side, name)
+	if err := os.MkdirAll(filepath.Dir(object), 0o755); err != nil {
+		return o, "", err
+	}
+	if err := os.CopyFS(object, os.DirFS(b.installation.regress)); err != nil {
+		return o, "", err
+	}
+	log := filepath.Join(object, "denied.log")
+	self, err := os.Executable()
+	if err != nil {
+		return o, "", err
+	}
+	wrapper := filepath.Join(object, "sshd-with-sidecar")
+	text := fmt.Sprintf("#!/bin/sh\nexec %s %s %s %s %s \"$@\"\n", self, sshdVerb, side, b.installation.Sshd, log)
+	if err := os.WriteFile(wrapper, []byte(text), 0o755); err != nil {
+		return o, "", err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), scriptTime)
+	defer cancel()
+	in := func(program string) string { return filepath.Join(b.installation.Bin, program) }
+	cmd := exec.CommandContext(ctx, "sh", filepath.Join(object, "test-exec.sh"), object, filepath.Join(object, name+".sh"))
+	cmd.Dir = object
+	cmd.WaitDelay = time.Second
+	cmd.Env = append(b.installation.Environment(),
+		"HOME=/run/home", "USER=root", "LOGNAME=root", "SHELL=/bin/sh", "TEST_SHELL=sh", "BUILDDIR="+object, "OBJ="+object, "SUDO=",
+		"TEST_SSH_SSH="+in("ssh"), "TEST_SSH_SSHD="+wrapper, "TEST_SSH_SSHAGENT="+in("ssh-agent"), "TEST_SSH_SSHADD="+in("ssh-add"),
+		"TEST_SSH_SSHKEYGEN="+in("ssh-keygen"), "TEST_SSH_SSHKEYSCAN="+in("ssh-keyscan"), "TEST_SSH_SFTP="+in("sftp"), "TEST_SSH_SCP="+in("scp"),
+		"TEST_SSH_SFTPSERVER="+b.installation.SFTPServer, "TEST_SSH_UNSAFE_PERMISSIONS=1", "TEST_SSH_QUIET=yes", "TEST_SSH_IPV6=no", "EGREP=grep -E")
+	var said bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &said, &said
+	err = cmd.Run()
+	var exit *exec.ExitError
+	switch {
+	case errors.As(err, &exit), errors.Is(err, exec.ErrWaitDelay):
+	case ctx.Err() != nil:
+		said.WriteString("it took more than " + scriptTime.String())
+	case err != nil:
+		return o, "", err
+	}
+	// What it started must not stay.
+	_ = exec.Command("sh", "-c", "test ! -f "+object+"/pidfile || kill $(cat "+object+"/pidfile)").Run()
+	was, _ := os.ReadFile(log)
+	return outcome{cmd.ProcessState.ExitCode(), strings.ReplaceAll(said.String(), "/"+side+"/", "/SIDE/")}, string(was), nil
+}
