@@ -200,6 +200,10 @@ conformance-postgres: package-lists ## Run the test suites of PostgreSQL and of 
 conformance-kube: cluster-up images ## Run kubectl and other clients past the sidecar and through it, against a real cluster, which is left running; compare.
 	$(GO) run -tags $(TAGS) ./test/conformance/kube $(CONFORMANCE_ARGS)
 
+.PHONY: conformance-ssh
+conformance-ssh: package-lists ## Run OpenSSH's scripts and clients that people use past the sidecar and through it; compare.
+	$(GO) run -tags $(TAGS) ./test/conformance/ssh $(CONFORMANCE_ARGS)
+
 .PHONY: fuzz
 fuzz: ## Run every fuzz target for FUZZTIME.
 	@$(GO_PACKAGES) | while read -r package; do \
@@ -215,6 +219,10 @@ BENCH_ARGS ?=
 .PHONY: bench-postgres
 bench-postgres: package-lists ## Measure the PostgreSQL path against direct connections and pgbouncer (BENCH_ARGS=-short to try it).
 	@$(GO) run -tags $(TAGS) ./test/bench/postgres $(BENCH_ARGS)
+
+.PHONY: bench-ssh
+bench-ssh: package-lists ## Measure the SSH path against direct connections (BENCH_ARGS=-short to try it).
+	@$(GO) run -tags $(TAGS) ./test/bench/ssh $(BENCH_ARGS)
 
 ##@ Cluster (CLUSTER=current for the one that KUBECONFIG names, CLUSTER=kind for kind)
 

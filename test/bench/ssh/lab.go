@@ -1,0 +1,297 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+
+	"github.com/chaperone-dev/chaperone/sidecar/trust"
+	"github.com/chaperone-dev/chaperone/test/sshserver"
+)
+
+// bench1 is the host that clients name.
+const bench1 = sshserver.Host
+
+// lab is what cases are measured in.
+type lab struct {
+	server  *sshserver.Server
+	folder  string
+	file    string // text of a gigabyte
+	peers   []*peer
+	sidecar *process
+	input   io.Closer
+}
+
+// peer is a way to the server.
+type peer struct {
+	name       string
+	port       int
+	knownHosts string
+	key        string
+	hostKey    ssh.PublicKey
+	open       *ssh.Client
+}
+
+func newLab(o *options) (l *lab, err error) {
+	l = &lab{}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, l.close())
+		}
+	}()
+	if l.server, err = sshserver.Start("LogLevel ERROR"); err != nil {
+		return l, err
+	}
+	if l.folder, err = os.MkdirTemp("", "chaperone-bench-"); err != nil {
+		return l, err
+	}
+	if err := os.Chmod(l.folder, 0o755); err != nil {
+		return l, err
+	}
+	size := int64(gigabyte)
+	if o.short {
+		size /= 64
+	}
+	l.file = l.sized(size)
+	key := filepath.Join(l.folder, "key")
+	if err := os.WriteFile(key, l.server.UserKey, 0o600); err != nil {
+		return l, err
+	}
+	direct := &peer{name: "direct", port: l.server.Port, key: key, knownHosts: filepath.Join(l.folder, "known-direct"), hostKey: l.server.HostKey}
+	if err := os.WriteFile(direct.knownHosts, l.server.KnownHosts(bench1, 22), 0o644); err != nil {
+		return l, err
+	}
+	through := &peer{name: "sidecar", key: key, knownHosts: filepath.Join(l.folder, "known-sidecar")}
+	l.peers = []*peer{direct, through}
+	return l, l.launch(through, o)
+}
+
+// launch runs the sidecar in a process of its own, as the product does.
+func (l *lab) launch(p *peer, o *options) error {
+	keys, err := trust.LoadHostKeys(filepath.Join(l.folder))
+	if err != nil {
+		return err
+	}
+	if p.hostKey, err = ssh.NewPublicKey(keys.Host.Public()); err != nil {
+		return err
+	}
+	if err := os.WriteFile(p.knownHosts, keys.KnownHosts([]trust.SSHHost{{Host: bench1, Port: 22}}), 0o644); err != nil {
+		return err
+	}
+	w, err := json.Marshal(wiring{Upstream: l.server.Address(), KnownHosts: l.server.KnownHosts(bench1, 22), Key: l.server.UserKey, Folder: l.folder, Profile: o.profile})
+	if err != nil {
+		return err
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	cmd := exec.Command(self, sidecarVerb)
+	cmd.Stdin = bytes.NewReader(w)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return err
+	}
+	if l.sidecar, err = launch(cmd); err != nil {
+		return err
+	}
+	line, err := bufio.NewReader(out).ReadString('\n')
+	if err != nil {
+		return fmt.Errorf("the sidecar does not say its port: %w: %s", err, l.sidecar.stderr.String())
+	}
+	p.port, err = strconv.Atoi(strings.TrimSpace(line))
+	return err
+}
+
+func (l *lab) close() error {
+	if l.sidecar != nil {
+		l.sidecar.end(syscall.SIGTERM)
+	}
+	var err error
+	if l.server != nil {
+		err = l.server.Stop()
+	}
+	return errors.Join(err, os.RemoveAll(l.folder))
+}
+
+// command runs one of OpenSSH's programs to its end.
+func (l *lab) command(p *peer, program string, stdout io.Writer, args ...string) error {
+	all := []string{
+		"-F", "none", "-o", "Hostname=127.0.0.1", "-o", "HostKeyAlias=" + bench1, "-o", "Port=" + strconv.Itoa(p.port), "-o", "User=" + sshserver.User,
+		"-o", "UserKnownHostsFile=" + p.knownHosts, "-o", "GlobalKnownHostsFile=/dev/null", "-o", "StrictHostKeyChecking=yes", "-o", "BatchMode=yes",
+		"-o", "IdentityAgent=none", "-o", "IdentityFile=" + p.key, "-o", "IdentitiesOnly=yes", "-o", "LogLevel=ERROR",
+	}
+	if program != "ssh" {
+		all = append(all, "-S", filepath.Join(l.server.Bin, "ssh"))
+	}
+	cmd := exec.Command(filepath.Join(l.server.Bin, program), append(all, args...)...)
+	cmd.Env = append(l.server.Environment(), "HOME="+l.folder)
+	var errs bytes.Buffer
+	cmd.Stdout, cmd.Stderr = stdout, &errs
+	if err := cmd.Run(); err != nil {
+		return fmt.Errorf("%s %s: %w: %s", program, p.name, err, errs.String())
+	}
+	return complete(stdout)
+}
+
+func (l *lab) dial(p *peer) (*ssh.Client, error) {
+	key, err := ssh.ParsePrivateKey(l.server.UserKey)
+	if err != nil {
+		return nil, err
+	}
+	return ssh.Dial("tcp", "127.0.0.1:"+strconv.Itoa(p.port), &ssh.ClientConfig{
+		User: sshserver.User, Auth: []ssh.AuthMethod{ssh.PublicKeys(key)}, HostKeyCallback: ssh.FixedHostKey(p.hostKey),
+		HostKeyAlgorithms: []string{ssh.KeyAlgoED25519}, Timeout: time.Minute,
+	})
+}
+
+// measure lets both peers take turns, another first each round, and returns a row of the table.
+func (l *lab) measure(c benchCase, o *options) (string, error) {
+	run := &c
+	if o.short {
+		run = c.small()
+	}
+	for _, p := range l.peers {
+		client, err := l.dial(p)
+		if err != nil {
+			return "", fmt.Errorf("%s: %w", p.name, err)
+		}
+		p.open = client
+		defer client.Close()
+	}
+	took := map[string][]float64{}
+	var ratios, processor, resident []float64
+	for round := range o.rounds {
+		for i := range l.peers {
+			p := l.peers[(i+round)%len(l.peers)]
+			l.sidecar.forgetPeak()
+			before, err := l.sidecar.processor()
+			if err != nil {
+				return "", err
+			}
+			begin := time.Now()
+			if err := run.work(l, p, run); err != nil {
+				return "", err
+			}
+			took[p.name] = append(took[p.name], time.Since(begin).Seconds())
+			if p.name == "direct" {
+				continue
+			}
+			after, err := l.sidecar.processor()
+			if err != nil {
+				return "", err
+			}
+			peak, err := l.sidecar.peak()
+			if err != nil {
+				return "", err
+			}
+			processor = append(processor, (after - before).Seconds())
+			resident = append(resident, float64(peak)/(1<<20))
+		}
+		ratios = append(ratios, took["sidecar"][round]/took["direct"][round])
+	}
+	of, cpu := func(s float64) string { return fmt.Sprintf("%.2f ms", s*1e3/float64(run.items)) }, ""
+	if run.size > 0 {
+		of = func(s float64) string { return fmt.Sprintf("%.0f MiB/s", float64(run.size)/(1<<20)/s) }
+		cpu = fmt.Sprintf("%.2f s/GiB", middle(processor)*gigabyte/float64(run.size))
+	} else {
+		cpu = of(middle(processor))
+	}
+	return fmt.Sprintf("| %s | %s | %s | **%.2f** | %s | %.1f |", run.label(), of(middle(took["direct"])), of(middle(took["sidecar"])), middle(ratios), cpu, middle(resident)), nil
+}
+
+func (c *benchCase) label() string {
+	if c.size > 0 {
+		return fmt.Sprintf("%s, %d MiB", c.name, c.size>>20)
+	}
+	return fmt.Sprintf("%s, %d times", c.name, c.items)
+}
+
+// memory measures what the sidecar holds with and without idle sessions.
+func (l *lab) memory(o *options) (string, error) {
+	sessions := 200
+	if o.short {
+		sessions = 10
+	}
+	settle := func() (int64, error) {
+		// The sidecar returns what it has collected to the system at this signal.
+		if err := l.sidecar.cmd.Process.Signal(syscall.SIGUSR1); err != nil {
+			return 0, err
+		}
+		time.Sleep(2 * time.Second)
+		return l.sidecar.resident()
+	}
+	idle, err := settle()
+	if err != nil {
+		return "", err
+	}
+	var clients []*ssh.Client
+	defer func() {
+		for _, c := range clients {
+			c.Close()
+		}
+	}()
+	for range sessions {
+		c, err := l.dial(l.peers[1])
+		if err != nil {
+			return "", err
+		}
+		clients = append(clients, c)
+		s, err := c.NewSession()
+		if err != nil {
+			return "", err
+		}
+		if _, err := s.StdinPipe(); err != nil {
+			return "", err
+		}
+		if err := s.Start("cat"); err != nil {
+			return "", err
+		}
+	}
+	with, err := settle()
+	if err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("Memory: %.1f MiB without a connection (after the cases above), %.1f MiB with %d connections of one running command each: %.0f KB a session.",
+		float64(idle)/(1<<20), float64(with)/(1<<20), sessions, float64(with-idle)/float64(sessions)/1000), nil
+}
+
+func middle(all []float64) float64 {
+	if len(all) == 0 {
+		return 0
+	}
+	sorted := slices.Sorted(slices.Values(all))
+	return sorted[len(sorted)/2]
+}
+
+// machine names the processor and how many there are.
+func machine() string {
+	model := runtime.GOARCH
+	if text, err := os.ReadFile("/proc/cpuinfo"); err == nil {
+		for line := range strings.Lines(string(text)) {
+			if name, value, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(name) == "model name" {
+				model = strings.TrimSpace(value)
+				break
+			}
+		}
+	}
+	load := ""
+	if text, err := os.ReadFile("/proc/loadavg"); err == nil {
+		load = ", load " + strings.Fields(string(text))[0]
+	}
+	return fmt.Sprintf("%d × %s, Linux%s", runtime.NumCPU(), model, load)
+}
