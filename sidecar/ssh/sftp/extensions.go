@@ -17,27 +17,35 @@ const (
 	extCopyData    = "copy-data"
 )
 
-// extension is one that is known in one version.
-type extension struct {
-	version string
-	serve   func(*session, context.Context, *request) error
+// extensions are those that agents are offered where the server has them in this version. Any other is refused.
+var extensions = map[string]string{
+	extPosixRename: "1", extHardlink: "1", extFsync: "1", extStatvfs: "2", extFstatvfs: "2", extLsetstat: "1", extLimits: "1",
+	extExpandPath: "1", extCopyData: "1",
 }
 
-// extensions are those that agents are offered where the server has them. Any other is refused.
-var extensions map[string]extension
-
-func init() {
-	extensions = map[string]extension{
-		extPosixRename: {"1", (*session).posixRename},
-		extHardlink:    {"1", (*session).hardlink},
-		extFsync:       {"1", (*session).fsync},
-		extStatvfs:     {"2", (*session).statvfs},
-		extFstatvfs:    {"2", (*session).fstatvfs},
-		extLsetstat:    {"1", (*session).lsetstat},
-		extLimits:      {"1", (*session).limits},
-		extExpandPath:  {"1", (*session).expandPath},
-		extCopyData:    {"1", (*session).copyData},
+// extension is what serves a name of extensions.
+func extension(name string) server {
+	switch name {
+	case extPosixRename:
+		return (*session).posixRename
+	case extHardlink:
+		return (*session).hardlink
+	case extFsync:
+		return (*session).fsync
+	case extStatvfs:
+		return (*session).statvfs
+	case extFstatvfs:
+		return (*session).fstatvfs
+	case extLsetstat:
+		return (*session).lsetstat
+	case extLimits:
+		return (*session).limits
+	case extExpandPath:
+		return (*session).expandPath
+	case extCopyData:
+		return (*session).copyData
 	}
+	return nil
 }
 
 func (s *session) extended(ctx context.Context, r *request) error {
@@ -45,10 +53,11 @@ func (s *session) extended(ctx context.Context, r *request) error {
 	if r.f.bad {
 		return errMalformed
 	}
-	if !s.features[name] {
+	serve := extension(name)
+	if serve == nil || !s.features[name] {
 		return &refusal{statusOpUnsupported, "this extension is not known"}
 	}
-	return extensions[name].serve(s, ctx, r)
+	return serve(s, ctx, r)
 }
 
 func extend(name string) *builder { return build(typeExtended).text(name) }

@@ -45,8 +45,8 @@ func packet(kind byte, id uint32, change func(*builder)) []byte {
 // FuzzServe has both sides send anything.
 func FuzzServe(f *testing.F) {
 	version := packet(typeVersion, 3, func(b *builder) {
-		for name, e := range extensions {
-			b.text(name).text(e.version)
+		for name, value := range extensions {
+			b.text(name).text(value)
 		}
 	})
 	hello := packet(typeInit, 3, nil)

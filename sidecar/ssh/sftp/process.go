@@ -19,8 +19,8 @@ func (s *session) process(ctx context.Context, q queued) {
 		return
 	}
 	f := fieldsOf(frame)
-	serve, known := requestTypes[frameType(frame)]
-	if !known {
+	serve := requestType(frameType(frame))
+	if serve == nil {
 		s.refuse(id, statusOpUnsupported, "this request is not known")
 		return
 	}
@@ -60,32 +60,47 @@ type refusal struct {
 
 func (e *refusal) Error() string { return e.text }
 
-// requestTypes are the requests that are known. Reads, writes and closes are among them for files that something else
-// waits for.
-var requestTypes map[byte]func(*session, context.Context, *request) error
+// server serves one type of request.
+type server func(*session, context.Context, *request) error
 
-func init() {
-	requestTypes = map[byte]func(*session, context.Context, *request) error{
-		typeOpen:     (*session).open,
-		typeOpendir:  (*session).opendir,
-		typeRead:     (*session).waited,
-		typeWrite:    (*session).waited,
-		typeClose:    (*session).waited,
-		typeReaddir:  (*session).waited,
-		typeFstat:    (*session).fstat,
-		typeFsetstat: (*session).fsetstat,
-		typeStat:     onPath("stat", typeLstat, true, typeAttrs), // what is resolved is no link
-		typeLstat:    onPath("stat", typeLstat, false, typeAttrs),
-		typeReadlink: onPath("readlink", typeReadlink, false, typeName),
-		typeRemove:   onPath("remove", typeRemove, false, 0),
-		typeRmdir:    onPath("rmdir", typeRmdir, false, 0),
-		typeRealpath: (*session).realpathRequest,
-		typeMkdir:    (*session).mkdir,
-		typeSetstat:  (*session).setstat,
-		typeRename:   (*session).rename,
-		typeSymlink:  (*session).symlink,
-		typeExtended: (*session).extended,
+// requestType is what serves a type of packet, nil for one that is not known. Reads, writes and closes are among them for
+// files that something else waits for.
+func requestType(kind byte) server {
+	switch kind {
+	case typeOpen:
+		return (*session).open
+	case typeOpendir:
+		return (*session).opendir
+	case typeRead, typeWrite, typeClose, typeReaddir:
+		return (*session).waited
+	case typeFstat:
+		return (*session).fstat
+	case typeFsetstat:
+		return (*session).fsetstat
+	case typeStat:
+		return onPath("stat", typeLstat, true, typeAttrs) // what is resolved is no link
+	case typeLstat:
+		return onPath("stat", typeLstat, false, typeAttrs)
+	case typeReadlink:
+		return onPath("readlink", typeReadlink, false, typeName)
+	case typeRemove:
+		return onPath("remove", typeRemove, false, 0)
+	case typeRmdir:
+		return onPath("rmdir", typeRmdir, false, 0)
+	case typeRealpath:
+		return (*session).realpathRequest
+	case typeMkdir:
+		return (*session).mkdir
+	case typeSetstat:
+		return (*session).setstat
+	case typeRename:
+		return (*session).rename
+	case typeSymlink:
+		return (*session).symlink
+	case typeExtended:
+		return (*session).extended
 	}
+	return nil
 }
 
 // judge has an operation decided.
@@ -132,7 +147,7 @@ func (s *session) through(ctx context.Context, r *request, number uint64, frame 
 }
 
 // onPath serves a request that holds a path alone. It is sent as kind.
-func onPath(operation string, kind byte, follow bool, expect byte) func(*session, context.Context, *request) error {
+func onPath(operation string, kind byte, follow bool, expect byte) server {
 	return func(s *session, ctx context.Context, r *request) error {
 		p := r.f.path()
 		if !r.f.done() {

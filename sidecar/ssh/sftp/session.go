@@ -128,7 +128,7 @@ func (s *session) greet(in *bufio.Reader, server io.Writer) error {
 		if f.bad {
 			return fmt.Errorf("sftp: the server's version: %w", errMalformed)
 		}
-		if known, ok := extensions[name]; ok && known.version == value {
+		if known, ok := extensions[name]; ok && known == value {
 			s.features[name] = true
 			out.text(name).text(value)
 		}
