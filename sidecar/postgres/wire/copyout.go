@@ -150,13 +150,13 @@ func (c *Core) classifyCopy(size int) mode {
 	switch {
 	case c.copyOut.pass:
 		return modePass
-	case size > maxHeldRow && c.copyOut.streams():
+	case size > c.bounds.held && c.copyOut.streams():
 		c.beginLongLine(o, size)
 		return modeStream
-	case size > maxHeldRow:
+	case size > c.bounds.held:
 		c.limit(o, refusal{
 			code:    codeLimit,
-			message: fmt.Sprintf("a row of %d bytes cannot be masked in this COPY: at most %d bytes can", size, maxHeldRow),
+			message: fmt.Sprintf("a row of %d bytes cannot be masked in this COPY: at most %d bytes can", size, c.bounds.held),
 			hint:    "Leave protected columns out and use the text format, or SELECT.",
 		})
 		return modeDrop

@@ -74,6 +74,7 @@ type Core struct {
 	need     int    // its size
 	pass     int    // bytes of a frame still to come that need not be whole
 	swallow  bool   // those bytes do not go on
+	bounds   rowBounds
 	longRow  *longRow
 	longLine *longLine
 	scratch  []byte
@@ -138,6 +139,7 @@ func New(cfg Config) *Core {
 		cfg:    cfg,
 		masker: mask.NewMasker(cfg.HashKey),
 		tx:     txIdle,
+		bounds: usualBounds,
 		state: sql.State{
 			SearchPath: cfg.SearchPath, User: cfg.User,
 			StandardConformingStrings: cfg.Parameters["standard_conforming_strings"] != "off",

@@ -279,7 +279,7 @@ func readText(line []byte) [][]byte {
 			out = append(out, nil)
 		case '\\':
 			i++
-			*last = append(*last, map[byte]byte{'n': '\n', 'r': '\r', 't': '\t', '\\': '\\'}[line[i]])
+			*last = append(*last, map[byte]byte{'b': '\b', 'f': '\f', 'v': '\v', 'n': '\n', 'r': '\r', 't': '\t', '\\': '\\'}[line[i]])
 		default:
 			*last = append(*last, b)
 		}

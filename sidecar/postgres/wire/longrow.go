@@ -17,6 +17,11 @@ const (
 	openRow = 1 << 20
 )
 
+// rowBounds are the three, which a test makes small.
+type rowBounds struct{ held, value, open int }
+
+var usualBounds = rowBounds{maxHeldRow, longValue, openRow}
+
 // longRow is a DataRow that is masked as it streams through. Its length goes first (protocol, "DataRow"); so only
 // what comes before openRow bytes, or before the first long value, may change its length. Behind that, detectors
 // replace what they find by as many bytes, and a protected column is refused.
@@ -105,7 +110,7 @@ func (c *Core) rowPart(o *owed, r *longRow) {
 		return
 	case size < 0:
 		c.putRow(r, r.part)
-	case size > longValue:
+	case size > c.bounds.value:
 		if !c.commit(o, r, r.at) {
 			return
 		}
@@ -122,7 +127,7 @@ func (c *Core) rowPart(o *owed, r *longRow) {
 		c.shortValue(o, r)
 	}
 	r.part = r.part[:0]
-	if len(r.out) > openRow && !c.commit(o, r, r.at+1) {
+	if len(r.out) > c.bounds.open && !c.commit(o, r, r.at+1) {
 		return
 	}
 	c.nextValue(r)
@@ -180,7 +185,7 @@ func (c *Core) commit(o *owed, r *longRow, from int) bool {
 			c.swallow, c.pass = true, r.left
 			c.limit(o, refusal{
 				code:    codeLimit,
-				message: fmt.Sprintf("a row of more than %d bytes cannot be masked: column %d of its result is protected and comes late in it", maxHeldRow, i+1),
+				message: fmt.Sprintf("a row of more than %d bytes cannot be masked: column %d of its result is protected and comes late in it", c.bounds.held, i+1),
 				hint:    "Select protected columns before those with long values, or leave them out.",
 			})
 			return false

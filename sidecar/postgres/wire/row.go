@@ -49,7 +49,7 @@ func (c *Core) classifyRow(size int) mode {
 	switch {
 	case r.plan.pass:
 		return modePass
-	case size > maxHeldRow:
+	case size > c.bounds.held:
 		c.beginLongRow(r.plan, size)
 		return modeStream
 	}
