@@ -224,6 +224,10 @@ bench-postgres: package-lists ## Measure the PostgreSQL path against direct conn
 bench-ssh: package-lists ## Measure the SSH path against direct connections (BENCH_ARGS=-short to try it).
 	@$(GO) run -tags $(TAGS) ./test/bench/ssh $(BENCH_ARGS)
 
+.PHONY: bench-kube
+bench-kube: assets ## Measure the Kubernetes path against direct requests (BENCH_ARGS=-short to try it).
+	@KUBEBUILDER_ASSETS=$(CLUSTER_DIR)/assets $(GO) run -tags $(TAGS) ./test/bench/kube $(BENCH_ARGS)
+
 ##@ Cluster (CLUSTER=current for the one that KUBECONFIG names, CLUSTER=kind for kind)
 
 .PHONY: cluster-up

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -19,11 +18,8 @@ type program struct {
 
 // runClientGo runs the programs one after another, each on both sides at once.
 func runClientGo(ctx context.Context, l *lab) (difference.Report, error) {
-	for _, s := range []*side{l.direct, l.through} {
-		out, code, err := s.run(ctx, "kubectl create -f files/pod.yaml && kubectl wait pod/runner --for=condition=Ready --timeout=80s", tool{path: l.environment.LookPath("kubectl")})
-		if err != nil || code != 0 {
-			return nil, errors.Join(err, fmt.Errorf("starting a pod: %s", out))
-		}
+	if err := l.startRunner(ctx); err != nil {
+		return nil, err
 	}
 	out := make(difference.Report)
 	for _, p := range programs {

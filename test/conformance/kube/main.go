@@ -36,6 +36,8 @@ var suites = []struct {
 	{name: "kubectl-spdy", run: runKubectlOverSPDY},
 	{name: "kubectl-1.28", run: runOldKubectl},
 	{name: "client-go", run: runClientGo},
+	{name: "python", run: runPython},
+	{name: "javascript", run: runJavaScript},
 }
 
 func main() {

@@ -1,0 +1,112 @@
+package main
+
+import (
+	"context"
+	"embed"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+
+	"github.com/chaperone-dev/chaperone/test/conformance/difference"
+	"github.com/chaperone-dev/chaperone/test/debian"
+)
+
+//go:embed clients
+var clientFiles embed.FS
+
+// pythonPackages are the Python client with what it needs beside the standard library.
+var pythonPackages = []string{
+	"python3-kubernetes", "python3-certifi", "python3-dateutil", "python3-google-auth", "python3-oauthlib",
+	"python3-requests-oauthlib", "python3-requests", "python3-urllib3", "python3-websocket", "python3-yaml", "python3-six",
+	"python3-idna", "python3-chardet", "python3-charset-normalizer", "python3-cachetools", "python3-pyasn1",
+	"python3-pyasn1-modules", "python3-rsa",
+}
+
+// javaScriptPackage is pinned: what it depends on npm chooses.
+const javaScriptPackage = "@kubernetes/client-node@2.0.1"
+
+func runPython(ctx context.Context, l *lab) (difference.Report, error) {
+	var path string
+	err := debian.Locked("python-kubernetes", func(cache string) error {
+		root := filepath.Join(cache, "root")
+		path = filepath.Join(root, "usr/lib/python3/dist-packages")
+		if _, err := os.Stat(filepath.Join(cache, "complete")); err == nil {
+			return nil
+		}
+		if err := errors.Join(os.RemoveAll(root), os.MkdirAll(root, 0o755)); err != nil {
+			return err
+		}
+		if err := debian.Fetch(root, pythonPackages...); err != nil {
+			return err
+		}
+		return os.WriteFile(filepath.Join(cache, "complete"), nil, 0o644)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("getting the Python client: %w", err)
+	}
+	return l.runProgram(ctx, "python", "client.py", "python3 client.py", tool{environment: []string{"PYTHONPATH=" + path}})
+}
+
+func runJavaScript(ctx context.Context, l *lab) (difference.Report, error) {
+	var modules string
+	err := debian.Locked("npm-kubernetes", func(cache string) error {
+		modules = cache
+		if _, err := os.Stat(filepath.Join(cache, "complete")); err == nil {
+			return nil
+		}
+		install := exec.CommandContext(ctx, "npm", "install", "--silent", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix", cache, javaScriptPackage)
+		if out, err := install.CombinedOutput(); err != nil {
+			return fmt.Errorf("%w: %s", err, out)
+		}
+		return os.WriteFile(filepath.Join(cache, "complete"), nil, 0o644)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("getting the JavaScript client: %w", err)
+	}
+	return l.runProgram(ctx, "javascript", "client.mjs", "node client.mjs", tool{environment: []string{"MODULES=" + filepath.Join(modules, "node_modules")}})
+}
+
+// runProgram runs a program of a client as one case. In-cluster clients read host and port from the environment, token
+// and root from files.
+func (l *lab) runProgram(ctx context.Context, name, file, command string, with tool) (difference.Report, error) {
+	if err := l.startRunner(ctx); err != nil {
+		return nil, err
+	}
+	with.path = l.environment.LookPath("kubectl")
+	text, err := clientFiles.ReadFile("clients/" + file)
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range []*side{l.direct, l.through} {
+		if err := errors.Join(os.WriteFile(filepath.Join(s.folder, file), text, 0o600), os.WriteFile(filepath.Join(s.folder, "token"), []byte(s.config.BearerToken), 0o600)); err != nil {
+			return nil, err
+		}
+	}
+	in := `export TOKEN_FILE=$PWD/token CA_FILE=$PWD/ca.crt KUBERNETES_SERVICE_HOST=$(echo $SERVER | sed 's,https://,,; s,:[0-9]*$,,') KUBERNETES_SERVICE_PORT=${SERVER##*:}; `
+	direct, code, err := l.direct.run(ctx, in+command, with)
+	if err != nil || code != 0 {
+		return nil, errors.Join(err, fmt.Errorf("it does not work past the sidecar: %s", direct))
+	}
+	through, ended, err := l.through.run(ctx, in+command, with)
+	if err != nil {
+		return nil, err
+	}
+	if ended != code {
+		through += fmt.Sprintf("(exit %d)\n", ended)
+	}
+	return difference.Report{name: l.judge(name, l.direct.normalise(direct), l.through.normalise(through))}, nil
+}
+
+// startRunner starts the pod that programs look into, on both sides.
+func (l *lab) startRunner(ctx context.Context) error {
+	for _, s := range []*side{l.direct, l.through} {
+		out, code, err := s.run(ctx, "kubectl get pod runner >/dev/null 2>&1 || kubectl create -f files/pod.yaml; kubectl wait pod/runner --for=condition=Ready --timeout=80s", tool{path: l.environment.LookPath("kubectl")})
+		if err != nil || code != 0 {
+			return errors.Join(err, fmt.Errorf("starting a pod: %s", strings.TrimSpace(out)))
+		}
+	}
+	return nil
+}
