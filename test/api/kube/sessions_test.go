@@ -164,4 +164,3 @@ func TestWhatCannotBeRecordedIsNotShown(t *testing.T) {
 }
 
 func environmentName(environment []string) string { return fmt.Sprint(len(environment)) }
-
