@@ -156,14 +156,15 @@ func (c *container) start(uid uint32, args ...string) *process {
 	if uid == 0 {
 		role = "redirect"
 	}
-	p.Cmd = netlab.Start(c.t, uid, role, func(cmd *exec.Cmd) {
+	var wait func() error
+	p.Cmd, wait = netlab.Start(c.t, uid, role, func(cmd *exec.Cmd) {
 		cmd.Args = append([]string{"sidecar"}, args...)
 		cmd.Env = append(cmd.Env, c.env...)
 		cmd.Stdout, cmd.Stderr = p, p
 	})
 	go func() {
 		var exit *exec.ExitError
-		if err := p.Wait(); errors.As(err, &exit) {
+		if err := wait(); errors.As(err, &exit) {
 			p.code = exit.ExitCode()
 		}
 		close(p.done)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"sync"
 	"syscall"
 	"testing"
 )
@@ -60,28 +61,30 @@ func Main(m *testing.M, roles map[string]func() error) {
 }
 
 // Start runs a role of Main in a process of its own in the pod, as the uid and without any capability, and ends it
-// with the test.
-func Start(t testing.TB, uid uint32, name string, prepare func(*exec.Cmd)) *exec.Cmd {
+// with the test. wait is cmd.Wait for anybody and as often as one likes.
+func Start(t testing.TB, uid uint32, name string, prepare func(*exec.Cmd)) (cmd *exec.Cmd, wait func() error) {
 	t.Helper()
-	cmd := exec.Command("/proc/self/exe") //nolint:noctx // Run ends it with the test
+	cmd = exec.Command("/proc/self/exe") //nolint:noctx // Run ends it with the test
 	cmd.Env = append(os.Environ(), Role+"="+name)
 	cmd.Stderr = os.Stderr
 	if prepare != nil {
 		prepare(cmd)
 	}
-	Run(t, uid, cmd)
-	return cmd
+	return cmd, Run(t, uid, cmd)
 }
 
-// Run starts a program in the pod as the uid, without any capability, and ends it with the test.
-func Run(t testing.TB, uid uint32, cmd *exec.Cmd) {
+// Run starts a program in the pod as the uid, without any capability, and ends it with the test. wait is cmd.Wait for
+// anybody and as often as one likes: of two callers of cmd.Wait at once, one may never return.
+func Run(t testing.TB, uid uint32, cmd *exec.Cmd) (wait func() error) {
 	t.Helper()
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uid, Gid: uid}}
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+	wait = sync.OnceValue(cmd.Wait)
 	t.Cleanup(func() {
 		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
+		_ = wait()
 	})
+	return wait
 }
