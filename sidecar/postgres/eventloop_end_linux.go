@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"runtime/debug"
 	"time"
 
 	"github.com/chaperone-dev/chaperone/sidecar/session"
@@ -43,20 +44,52 @@ func (s *looped) interrupted(cause error) {
 	if s.over {
 		return
 	}
-	end := func() {
-		message := "the sidecar is stopping"
-		if errors.Is(cause, session.ErrAccessOver) {
-			message = cause.Error()
-		}
-		s.core.Fatal("57P01", message)
-		s.outlasted = errors.Is(cause, session.ErrAccessOver)
-		s.endOnce(errors.New(message))
-	}
 	if s.elsewhere || !s.begun {
-		s.after = append(s.after, end)
+		s.cause = cause
 		return
 	}
-	end()
+	message := "the sidecar is stopping"
+	if errors.Is(cause, session.ErrAccessOver) {
+		message = cause.Error()
+		s.outlasted = true
+	}
+	s.core.Fatal("57P01", message)
+	// What has not been sent to the server by now never is.
+	_, _ = s.core.ToServer(nil)
+	s.toServer.forget()
+	s.endOnce(errors.New(message))
+}
+
+// errBroken is a fault of the sidecar's own.
+var errBroken = errors.New("an internal error has ended the session")
+
+// post has the loop do something for the session.
+func (s *looped) post(f func()) {
+	s.loop.post(func() {
+		s.guard(f)
+		s.fail()
+	})
+}
+
+// guard keeps a fault in one session from ending all of the pod's. After one, nothing of the session's is sent, nor
+// its core used any more.
+func (s *looped) guard(f func()) {
+	defer func() {
+		if fault := recover(); fault != nil {
+			s.broken.Store(true)
+			s.session.Log.Error(errBroken, "internal error", "fault", fmt.Sprint(fault), "stack", string(debug.Stack()))
+		}
+	}()
+	f()
+}
+
+// fail ends a session that has had a fault.
+func (s *looped) fail() {
+	if s.broken.Load() && !s.over && s.begun {
+		s.toServer.forget()
+		s.toAgent.forget()
+		s.finish(errBroken)
+	}
 }
 
 // endOnce leaves the loop, with what the core still has to say.
@@ -105,7 +138,7 @@ func (s *looped) farewell() {
 	if e.secure != nil && e.done == len(e.backlog) {
 		e.secure.Close() // says so
 	}
-	if e.rest(agent) && s.core.Err() != nil {
+	if e.rest(agent) && !s.broken.Load() && s.core.Err() != nil {
 		linger(agent)
 	}
 }

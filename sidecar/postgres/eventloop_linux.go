@@ -79,7 +79,8 @@ func (l *eventLoop) run() {
 				continue
 			}
 			if e := l.ends[slot]; e != nil && e.generation == events[i].Pad {
-				e.session.event(e, events[i].Events)
+				e.session.guard(func() { e.session.event(e, events[i].Events) })
+				e.session.fail()
 			}
 		}
 		l.checkStalled()
@@ -110,7 +111,7 @@ func (l *eventLoop) open() (err error) {
 	return nil
 }
 
-// catchUp does what was posted; false when the loop has nothing left to do and has ended.
+// catchUp does what was posted by now; false when the loop has nothing left to do and has ended.
 func (l *eventLoop) catchUp() bool {
 	for {
 		l.mu.Lock()
@@ -132,6 +133,9 @@ func (l *eventLoop) catchUp() bool {
 		for _, f := range todo {
 			f()
 		}
+		if len(l.sessions) > 0 { // however much is posted meanwhile, sockets have their turn
+			return true
+		}
 	}
 }
 
@@ -143,7 +147,7 @@ func (l *eventLoop) wait(events []unix.EpollEvent, busy bool) int {
 	more := len(l.posted) > 0
 	l.mu.Unlock()
 	if more {
-		return 0
+		return rawEpollWait(l.epoll, events, 0)
 	}
 	if busy && runtime.GOMAXPROCS(0) > 1 {
 		return rawEpollWait(l.epoll, events, int(briefWait.Milliseconds()))
@@ -177,8 +181,9 @@ func (l *eventLoop) checkStalled() {
 				continue
 			}
 			l.stalled = now
-			if now.Sub(e.progress) > s.opts.WriteTimeout {
-				s.gone(e)
+			if !e.progress.IsZero() && now.Sub(e.progress) > s.opts.WriteTimeout {
+				s.guard(func() { s.gone(e) })
+				s.fail()
 				break
 			}
 		}

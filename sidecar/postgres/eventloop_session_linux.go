@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"sync"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 
@@ -22,11 +23,13 @@ type looped struct {
 
 	// elsewhere says that a goroutine has the core: nothing is done with it meanwhile, but what comes is noted.
 	elsewhere  bool
-	begun      bool // it is in the loop
-	asking     bool // people, or
-	flushing   bool // for an acknowledgement
-	hungUp     bool // the agent, while people are asked
-	outlasted  bool // the time is over that the session was granted for
+	begun      bool  // it is in the loop
+	asking     bool  // people, or
+	flushing   bool  // for an acknowledgement
+	hungUp     bool  // the agent, while people are asked
+	cause      error // why it was interrupted while a goroutine had the core, or before it began
+	outlasted  bool  // the time is over that the session was granted for
+	broken     atomic.Bool
 	after      []func()
 	slow       sync.WaitGroup
 	done       chan struct{}
@@ -56,8 +59,8 @@ func (s *looped) run(ctx context.Context) error {
 		close(s.done)
 		return fmt.Errorf("handing the session to the event loop: %w", err)
 	}
-	s.loop.post(func() { s.begin(early) })
-	unhook := context.AfterFunc(ctx, func() { s.loop.post(func() { s.interrupted(context.Cause(ctx)) }) })
+	s.post(func() { s.begin(early) })
+	unhook := context.AfterFunc(ctx, func() { s.post(func() { s.interrupted(context.Cause(ctx)) }) })
 	defer unhook()
 	<-s.done
 	s.endContext()
@@ -67,6 +70,9 @@ func (s *looped) run(ctx context.Context) error {
 	}
 	s.farewell()
 	s.slow.Wait()
+	if s.broken.Load() {
+		return errBroken
+	}
 	s.core.Close(s.failure)
 	if s.failure == nil {
 		return s.core.Err()
@@ -119,17 +125,18 @@ func (s *looped) begin(early []byte) {
 
 // resume goes on after a time in which others had the core, or nobody.
 func (s *looped) resume() {
-	after := s.after
-	s.after = nil
-	for _, f := range after {
-		if s.over {
+	if s.cause != nil {
+		s.interrupted(s.cause)
+		return
+	}
+	for len(s.after) > 0 {
+		f := s.after[0]
+		s.after = s.after[1:]
+		if f(); s.over || s.elsewhere {
 			return
 		}
-		f()
 	}
-	if !s.over && !s.elsewhere {
-		s.settle()
-	}
+	s.settle()
 }
 
 // event handles what epoll says of an end.
@@ -146,7 +153,7 @@ func (s *looped) event(e *end, events uint32) {
 			return
 		}
 		s.loop.rest(e)
-		e.out, e.sent, e.backlog, e.done, e.memory.out = nil, 0, nil, 0, nil
+		e.forget()
 	case e.interest&unix.EPOLLIN == 0:
 	case e == &s.toAgent:
 		s.fromAgent()
@@ -253,7 +260,9 @@ func (s *looped) settle() {
 				return
 			}
 		case wire.WaitFlush:
-			s.flushRecords()
+			if s.toAgent.unsent() < maxUnread {
+				s.flushRecords()
+			}
 		case wire.WaitApproval:
 			s.approve()
 		}
@@ -261,6 +270,10 @@ func (s *looped) settle() {
 		return
 	}
 }
+
+// maxUnread is how much an agent may leave unread before nothing more of its is handled: refusals are answers that no
+// server has to be heard for.
+const maxUnread = 1 << 20
 
 // interests tells epoll what to wait for: a side is read from only while the other takes what comes of it.
 func (s *looped) interests() {
@@ -271,10 +284,10 @@ func (s *looped) interests() {
 		if len(s.ahead) < maxAhead && !s.hungUp {
 			agent = unix.EPOLLIN
 		}
-	case s.core.Wait() == wire.WaitNone && !s.toServer.pending():
+	case s.core.Wait() == wire.WaitNone && !s.toServer.pending() && s.toAgent.unsent() < maxUnread:
 		agent = unix.EPOLLIN
 	}
-	if !s.elsewhere && !s.toAgent.pending() {
+	if !s.elsewhere && !s.toAgent.pending() && s.toServer.unanswered() < maxUnread {
 		server = unix.EPOLLIN
 	}
 	if s.toAgent.pending() {

@@ -12,20 +12,32 @@ func (s *looped) apart(f func()) {
 	s.elsewhere = true
 	s.interests()
 	s.slow.Go(func() {
-		f()
-		s.loop.post(func() {
+		s.guard(f)
+		s.post(func() {
 			s.elsewhere = false
-			if !s.over {
-				s.toSend()
-				s.resume()
+			if s.over {
+				return
 			}
+			if s.cause == nil { // else what was judged meanwhile is not sent any more
+				s.toSend()
+			}
+			s.resume()
 		})
 	})
 }
 
+// goOn has the core go on with what it kept while it waited, on the loop's thread where that is soon done.
+func (s *looped) goOn(f func()) {
+	if s.core.HeavyResume() {
+		s.apart(f)
+		return
+	}
+	f()
+}
+
 // back does f on the loop's thread when it may use the core.
 func (s *looped) back(f func()) {
-	s.loop.post(func() {
+	s.post(func() {
 		if s.over {
 			return
 		}
@@ -52,7 +64,7 @@ func (s *looped) flushRecords() {
 		cancel()
 		s.back(func() {
 			s.flushing = false
-			s.core.Flushed(err)
+			s.goOn(func() { s.core.Flushed(err) })
 		})
 	})
 }
@@ -85,8 +97,12 @@ func (s *looped) decided(grant *session.Grant, err error) {
 	if err != nil {
 		grant = nil
 	}
-	s.core.Decided(grant, err)
-	if s.hungUp {
+	s.goOn(func() { s.core.Decided(grant, err) })
+	switch {
+	case !s.hungUp:
+	case s.elsewhere:
+		s.after = append(s.after, func() { s.endOnce(nil) })
+	default:
 		s.endOnce(nil)
 	}
 }
@@ -98,7 +114,7 @@ func (s *looped) cancelUpstream(sent func()) {
 		if err := s.up.cancel(s.context); err != nil {
 			s.session.Log.Info("a statement could not be cancelled", "error", err.Error())
 		}
-		s.back(s.core.Cancelled)
+		s.back(func() { s.goOn(s.core.Cancelled) })
 		sent()
 	})
 }

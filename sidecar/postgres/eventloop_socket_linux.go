@@ -78,7 +78,7 @@ func (l *eventLoop) decrypt(e *end) (p []byte, err error) {
 
 // answer sends what the TLS connection itself has to say.
 func (l *eventLoop) answer(e *end) {
-	if len(e.memory.out) > 0 && !e.pending() {
+	if len(e.memory.out) > 0 {
 		l.push(e)
 	}
 }
@@ -88,12 +88,26 @@ func (e *end) pending() bool {
 	return e.sent < len(e.out) || e.done < len(e.backlog) || e.secure != nil && len(e.memory.out) > 0
 }
 
+// unsent is how much that is.
+func (e *end) unsent() int { return len(e.out) - e.sent + len(e.backlog) - e.done + e.unanswered() }
+
+// unanswered is how much of it is what the TLS connection itself has to say.
+func (e *end) unanswered() int {
+	if e.secure == nil {
+		return 0
+	}
+	return len(e.memory.out)
+}
+
+// forget drops what is pending.
+func (e *end) forget() { e.out, e.sent, e.backlog, e.done, e.memory.out = nil, 0, nil, 0, nil }
+
 // send sends p, and keeps what the socket does not take. given says that p is the caller's no more.
 func (l *eventLoop) send(e *end, p []byte, given bool) {
 	switch {
 	case len(p) == 0:
 	case e.secure == nil && e.pending():
-		e.out = append(e.out, p...)
+		e.out, e.sent = appendRest(e.out, e.sent, p), 0
 	case e.secure == nil:
 		n := l.try(e, p)
 		switch {
@@ -104,7 +118,7 @@ func (l *eventLoop) send(e *end, p []byte, given bool) {
 			e.out, e.sent = append(e.out[:0], p[n:]...), 0
 		}
 	case e.pending():
-		e.backlog = append(e.backlog, p...)
+		e.backlog, e.done = appendRest(e.backlog, e.done, p), 0
 	default:
 		e.backlog, e.done = p, 0
 		l.push(e)
@@ -112,6 +126,11 @@ func (l *eventLoop) send(e *end, p []byte, given bool) {
 			e.backlog, e.done = bytes.Clone(e.backlog[e.done:]), 0
 		}
 	}
+}
+
+// appendRest appends p to what is left of a buffer.
+func appendRest(buf []byte, from int, p []byte) []byte {
+	return append(buf[:copy(buf, buf[from:])], p...)
 }
 
 // push sends as much of what is pending as the socket takes. Of a TLS connection no more is encrypted at once than a

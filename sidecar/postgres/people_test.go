@@ -19,9 +19,23 @@ type log struct {
 	fail    error // of Record
 	failing error // of Flush
 	errs    []error
+	hook    func(record.Event) // called before an event is kept
+}
+
+// before has f called with each event, by whoever records it.
+func (l *log) before(f func(record.Event)) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.hook = f
 }
 
 func (l *log) Record(e record.Event) error {
+	l.mu.Lock()
+	hook := l.hook
+	l.mu.Unlock()
+	if hook != nil {
+		hook(e)
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.fail != nil {
