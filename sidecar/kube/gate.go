@@ -188,13 +188,13 @@ func (x *exchange) admit() (end func(), refused *refusal) {
 // auditAccess notes, once for a connection, what a policy in Audit would have asked for.
 func (x *exchange) auditAccess(demand policy.AccessDemand) error {
 	key := demand.Policy + "\x00" + demand.Target
-	if x.connection.audited[key] {
+	if x.audited[key] {
 		return nil
 	}
-	if x.connection.audited == nil {
-		x.connection.audited = make(map[string]bool)
+	if x.audited == nil {
+		x.audited = make(map[string]bool)
 	}
-	x.connection.audited[key] = true
+	x.audited[key] = true
 	text := accessText(demand)
 	e := record.Event{
 		Kind: record.KindCommand, Text: text, TextLength: len(text), Verdict: string(policy.Allow),

@@ -97,7 +97,7 @@ func ruling(v policy.Verdict) string {
 // undecided is the answer where people did not approve.
 func undecided(v policy.Verdict, err error) *refusal {
 	r := &refusal{code: http.StatusForbidden, reason: "Forbidden"}
-	hint := ""
+	var hint string
 	switch {
 	case errors.Is(err, session.ErrDenied):
 		hint = "The reason given is the approver's."

@@ -148,7 +148,7 @@ func (s *sandbox) install(file, name string) error {
 	}
 	out, err := exec.Command("ldd", file).Output()
 	if err != nil {
-		return nil // static
+		return nil //nolint:nilerr // static
 	}
 	for _, field := range strings.Fields(string(out)) {
 		if !strings.HasPrefix(field, "/") {

@@ -132,7 +132,7 @@ func TestClientsWithoutGCMGetACipher(t *testing.T) {
 				served <- err
 			}()
 			_, _, _, err := ssh.NewClientConn(near, "", &ssh.ClientConfig{
-				Config: ssh.Config{Ciphers: []string{tc.cipher}}, ClientVersion: tc.banner, HostKeyCallback: ssh.InsecureIgnoreHostKey(), //nolint:gosec // whoever it is
+				Config: ssh.Config{Ciphers: []string{tc.cipher}}, ClientVersion: tc.banner, HostKeyCallback: ssh.InsecureIgnoreHostKey(), // whoever it is
 			})
 			if (err == nil) != tc.taken {
 				t.Errorf("taken: %v", err)

@@ -2,7 +2,6 @@ package ssh
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"time"
@@ -75,10 +74,3 @@ func (p *Protocol) Serve(ctx context.Context, s *session.Session) (err error) {
 
 // errAgentGone ends what an agent that has hung up still waited for.
 var errAgentGone = errors.New("the agent hung up")
-
-// nonce is unguessable.
-func nonce() [16]byte {
-	var raw [16]byte
-	rand.Read(raw[:])
-	return raw
-}

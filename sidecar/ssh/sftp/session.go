@@ -171,12 +171,12 @@ func (s *session) requests(ctx context.Context, in *bufio.Reader) error {
 			return fmt.Errorf("sftp: %w", err)
 		}
 		if err != nil {
-			return nil // the agent is gone, or has had enough
+			return nil //nolint:nilerr // the agent is gone, or has had enough
 		}
 		buf = frame
 		direct, err := s.transfer(ctx, frame)
 		if err != nil {
-			return nil // the server's end is told by whoever reads from it
+			return nil //nolint:nilerr // the server's end is told by whoever reads from it
 		}
 		if direct {
 			continue

@@ -26,8 +26,8 @@ import (
 const (
 	user = "agent"
 	// waiting bounds how long a proxy may take to answer after it was started; a second peer is started by hand.
-	waiting       = 30 * time.Second
-	waitingSecond = 10 * time.Minute
+	waiting     = 30 * time.Second
+	waitingPeer = 10 * time.Minute
 )
 
 // peer is a way to the database.
@@ -260,7 +260,7 @@ func (l *lab) dsn(p *peer, secure bool) string {
 func (l *lab) await(ctx context.Context, p *peer, secure bool) error {
 	limit := waiting
 	if p.name == l.second {
-		limit = waitingSecond
+		limit = waitingPeer
 	}
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()

@@ -10,7 +10,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -20,6 +19,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"github.com/chaperone-dev/chaperone/sidecar/trust"
+	"github.com/chaperone-dev/chaperone/test/bench/process"
 	"github.com/chaperone-dev/chaperone/test/sshserver"
 )
 
@@ -32,8 +32,7 @@ type lab struct {
 	folder  string
 	file    string // text of a gigabyte
 	peers   []*peer
-	sidecar *process
-	input   io.Closer
+	sidecar *process.Process
 }
 
 // peer is a way to the server.
@@ -106,12 +105,12 @@ func (l *lab) launch(p *peer, o *options) error {
 	if err != nil {
 		return err
 	}
-	if l.sidecar, err = launch(cmd); err != nil {
+	if l.sidecar, err = process.Launch(cmd); err != nil {
 		return err
 	}
 	line, err := bufio.NewReader(out).ReadString('\n')
 	if err != nil {
-		return fmt.Errorf("the sidecar does not say its port: %w: %s", err, l.sidecar.stderr.String())
+		return fmt.Errorf("the sidecar does not say its port: %w: %s", err, l.sidecar.Errors())
 	}
 	p.port, err = strconv.Atoi(strings.TrimSpace(line))
 	return err
@@ -119,7 +118,7 @@ func (l *lab) launch(p *peer, o *options) error {
 
 func (l *lab) close() error {
 	if l.sidecar != nil {
-		l.sidecar.end(syscall.SIGTERM)
+		l.sidecar.End(syscall.SIGTERM)
 	}
 	var err error
 	if l.server != nil {
@@ -178,8 +177,8 @@ func (l *lab) measure(c benchCase, o *options) (string, error) {
 	for round := range o.rounds {
 		for i := range l.peers {
 			p := l.peers[(i+round)%len(l.peers)]
-			l.sidecar.forgetPeak()
-			before, err := l.sidecar.processor()
+			l.sidecar.ForgetPeak()
+			before, err := l.sidecar.Processor()
 			if err != nil {
 				return "", err
 			}
@@ -191,11 +190,11 @@ func (l *lab) measure(c benchCase, o *options) (string, error) {
 			if p.name == "direct" {
 				continue
 			}
-			after, err := l.sidecar.processor()
+			after, err := l.sidecar.Processor()
 			if err != nil {
 				return "", err
 			}
-			peak, err := l.sidecar.peak()
+			peak, err := l.sidecar.Peak()
 			if err != nil {
 				return "", err
 			}
@@ -204,12 +203,11 @@ func (l *lab) measure(c benchCase, o *options) (string, error) {
 		}
 		ratios = append(ratios, took["sidecar"][round]/took["direct"][round])
 	}
-	of, cpu := func(s float64) string { return fmt.Sprintf("%.2f ms", s*1e3/float64(run.items)) }, ""
+	of := func(s float64) string { return fmt.Sprintf("%.2f ms", s*1e3/float64(run.items)) }
+	cpu := of(middle(processor))
 	if run.size > 0 {
 		of = func(s float64) string { return fmt.Sprintf("%.0f MiB/s", float64(run.size)/(1<<20)/s) }
 		cpu = fmt.Sprintf("%.2f s/GiB", middle(processor)*gigabyte/float64(run.size))
-	} else {
-		cpu = of(middle(processor))
 	}
 	return fmt.Sprintf("| %s | %s | %s | **%.2f** | %s | %.1f |", run.label(), of(middle(took["direct"])), of(middle(took["sidecar"])), middle(ratios), cpu, middle(resident)), nil
 }
@@ -229,11 +227,11 @@ func (l *lab) memory(o *options) (string, error) {
 	}
 	settle := func() (int64, error) {
 		// The sidecar returns what it has collected to the system at this signal.
-		if err := l.sidecar.cmd.Process.Signal(syscall.SIGUSR1); err != nil {
+		if err := l.sidecar.Cmd.Process.Signal(syscall.SIGUSR1); err != nil {
 			return 0, err
 		}
 		time.Sleep(2 * time.Second)
-		return l.sidecar.resident()
+		return l.sidecar.Resident()
 	}
 	idle, err := settle()
 	if err != nil {
@@ -276,22 +274,4 @@ func middle(all []float64) float64 {
 	}
 	sorted := slices.Sorted(slices.Values(all))
 	return sorted[len(sorted)/2]
-}
-
-// machine names the processor and how many there are.
-func machine() string {
-	model := runtime.GOARCH
-	if text, err := os.ReadFile("/proc/cpuinfo"); err == nil {
-		for line := range strings.Lines(string(text)) {
-			if name, value, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(name) == "model name" {
-				model = strings.TrimSpace(value)
-				break
-			}
-		}
-	}
-	load := ""
-	if text, err := os.ReadFile("/proc/loadavg"); err == nil {
-		load = ", load " + strings.Fields(string(text))[0]
-	}
-	return fmt.Sprintf("%d × %s, Linux%s", runtime.NumCPU(), model, load)
 }

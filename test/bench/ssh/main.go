@@ -7,6 +7,8 @@ import (
 	"os"
 	"regexp"
 	"strings"
+
+	"github.com/chaperone-dev/chaperone/test/bench/process"
 )
 
 // options are the command's flags.
@@ -82,6 +84,6 @@ func bench(o *options) (err error) {
 
 func heading(o *options) string {
 	command := strings.TrimSpace("go run ./test/bench/ssh " + strings.Join(os.Args[1:], " "))
-	return fmt.Sprintf("%s; %d rounds; `%s`\n\n", machine(), o.rounds, command) +
+	return fmt.Sprintf("%s; %d rounds; `%s`\n\n", process.Machine(), o.rounds, command) +
 		"| case | direct, median | sidecar, median | **sidecar / direct** | sidecar's CPU | peak RSS, MiB |\n|---|---:|---:|---:|---:|---:|\n"
 }

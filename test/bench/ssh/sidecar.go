@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/netip"
 	"os"
@@ -23,6 +22,7 @@ import (
 	"github.com/chaperone-dev/chaperone/sidecar/session"
 	"github.com/chaperone-dev/chaperone/sidecar/ssh"
 	"github.com/chaperone-dev/chaperone/sidecar/trust"
+	"github.com/chaperone-dev/chaperone/test/bench/process"
 	"github.com/chaperone-dev/chaperone/test/sshserver"
 )
 
@@ -97,7 +97,7 @@ func serve() error {
 	if err != nil {
 		return err
 	}
-	spool, err := record.Open(record.Options{Dir: w.Folder + "/spool", Budget: 256 << 20, Uplink: operator{}, Log: logr.Discard()})
+	spool, err := record.Open(record.Options{Dir: w.Folder + "/spool", Budget: 256 << 20, Uplink: process.Operator{}, Log: logr.Discard()})
 	if err != nil {
 		return err
 	}
@@ -146,44 +146,3 @@ type lease session.Lease
 func (l lease) Lease(context.Context, string, string) (*session.Lease, error) {
 	return (*session.Lease)(&l), nil
 }
-
-// operator acknowledges every chunk.
-type operator struct{}
-
-func (operator) Open(ctx context.Context, _ record.Meta) (record.Stream, error) {
-	s := &stream{ctx: ctx, acknowledged: make(chan uint64, 1<<10)}
-	s.acknowledged <- 0
-	return s, nil
-}
-
-type stream struct {
-	ctx          context.Context
-	chain        record.Verifier
-	acknowledged chan uint64
-}
-
-func (s *stream) Send(c record.Chunk) error {
-	if err := s.chain.Add(&c); err != nil {
-		return err
-	}
-	select {
-	case s.acknowledged <- s.chain.Next():
-		return nil
-	case <-s.ctx.Done():
-		return s.ctx.Err()
-	}
-}
-
-func (s *stream) Recv() (uint64, string, error) {
-	select {
-	case next, ok := <-s.acknowledged:
-		if !ok {
-			return 0, "", io.EOF
-		}
-		return next, "bench", nil
-	case <-s.ctx.Done():
-		return 0, "", s.ctx.Err()
-	}
-}
-
-func (s *stream) Close() error { close(s.acknowledged); return nil }

@@ -6,8 +6,9 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/chaperone-dev/chaperone/test/conformance/difference"
 	"k8s.io/client-go/rest"
+
+	"github.com/chaperone-dev/chaperone/test/conformance/difference"
 )
 
 // program is what a program that is built on client-go does; it returns what there is to compare.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -68,12 +69,12 @@ type side struct {
 	key    xssh.PublicKey
 }
 
-func runClients(b *bench) (difference.Report, error) {
+func runClients(b *bench) (report difference.Report, err error) {
 	server, err := sshserver.Start()
 	if err != nil {
 		return nil, err
 	}
-	defer server.Stop()
+	defer func() { err = errors.Join(err, server.Stop()) }()
 	denied := filepath.Join(b.folder, "clients-denied.log")
 	keys, err := trust.LoadHostKeys(b.folder)
 	if err != nil {

@@ -109,16 +109,16 @@ func TestDowngrades(t *testing.T) {
 		"a key exchange of chosen groups":      {KeyExchanges: []string{ssh.InsecureKeyExchangeDHGEXSHA1}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			c, err := ssh.Dial("tcp", s.Address(), &ssh.ClientConfig{Config: config, User: "x", HostKeyCallback: ssh.InsecureIgnoreHostKey(), Timeout: patience}) //nolint:gosec // an adversary does not care
+			c, err := ssh.Dial("tcp", s.Address(), &ssh.ClientConfig{Config: config, User: "x", HostKeyCallback: ssh.InsecureIgnoreHostKey(), Timeout: patience}) // an adversary does not care
 			if err == nil {
 				c.Close()
 				t.Error("it was taken")
 			}
 		})
 	}
-	for name, algorithm := range map[string]string{"a host key of RSA with SHA-1": ssh.KeyAlgoRSA, "a host key of DSA": ssh.InsecureKeyAlgoDSA} {
+	for name, algorithm := range map[string]string{"a host key of RSA with SHA-1": ssh.KeyAlgoRSA, "a host key of DSA": ssh.InsecureKeyAlgoDSA} { //nolint:staticcheck // SA1019: that it is insecure is why it is tried
 		t.Run(name, func(t *testing.T) {
-			c, err := ssh.Dial("tcp", s.Address(), &ssh.ClientConfig{User: "x", HostKeyAlgorithms: []string{algorithm}, HostKeyCallback: ssh.InsecureIgnoreHostKey(), Timeout: patience}) //nolint:gosec // an adversary does not care
+			c, err := ssh.Dial("tcp", s.Address(), &ssh.ClientConfig{User: "x", HostKeyAlgorithms: []string{algorithm}, HostKeyCallback: ssh.InsecureIgnoreHostKey(), Timeout: patience}) // an adversary does not care
 			if err == nil {
 				c.Close()
 				t.Error("it was taken")
@@ -138,7 +138,7 @@ func TestUsers(t *testing.T) {
 	login := func(t *testing.T, s *sshsidecar.Sidecar, user string) *ssh.Client {
 		t.Helper()
 		c, err := ssh.Dial("tcp", s.Address(), &ssh.ClientConfig{
-			User: user, Auth: []ssh.AuthMethod{ssh.Password("any")}, HostKeyCallback: ssh.InsecureIgnoreHostKey(), Timeout: patience, //nolint:gosec // see above
+			User: user, Auth: []ssh.AuthMethod{ssh.Password("any")}, HostKeyCallback: ssh.InsecureIgnoreHostKey(), Timeout: patience, // see above
 		})
 		if err != nil {
 			t.Fatal(err)
