@@ -14,9 +14,11 @@ type rules struct {
 // compileRules cannot fail: a detector that is unknown is found when the policy is admitted, and one of a later operator
 // is taken for all that there are.
 func compileRules(d *policy.Destination) *rules {
-	detectors, err := mask.Compile(d.Kubernetes().Masking)
-	if err != nil {
-		detectors = mask.All()
+	detectors := mask.All() // of policies that contradict each other, which deny everything
+	if settings := d.Kubernetes(); settings != nil {
+		if compiled, err := mask.Compile(settings.Masking); err == nil {
+			detectors = compiled
+		}
 	}
 	return &rules{Destination: d, detectors: detectors}
 }

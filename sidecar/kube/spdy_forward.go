@@ -3,6 +3,7 @@ package kube
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"sync"
 
@@ -16,10 +17,10 @@ import (
 type spdyForward struct {
 	r         *relay
 	granted   *session.Grant
-	rule      string // that people granted the connection under
 	agent, up *spdyEnd
-	// ports are verdicts, nil where a port is allowed.
-	ports map[uint16]*refusal
+	// ports are verdicts of the rules judged, nil where a port is allowed.
+	ports  map[uint16]*refusal
+	judged *policy.Destination
 
 	mu      sync.Mutex // guards what follows
 	streams map[uint32]*half
@@ -36,8 +37,11 @@ type half struct {
 // maxForwarded is how many streams may be open at once: two for each connection.
 const maxForwarded = 512
 
+// maxJudged is how many ports' verdicts are kept; an agent may ask for all that there are.
+const maxJudged = 256
+
 func newSPDYForward(r *relay, granted *session.Grant, agent, up *spdyEnd) *spdyForward {
-	return &spdyForward{r: r, granted: granted, rule: r.x.verdict.Rule, agent: agent, up: up, ports: make(map[uint16]*refusal), streams: make(map[uint32]*half)}
+	return &spdyForward{r: r, granted: granted, agent: agent, up: up, streams: make(map[uint32]*half)}
 }
 
 // find returns a stream that is open.
@@ -135,20 +139,25 @@ func (s *spdyForward) open(f *spdy.Frame) error {
 	return err
 }
 
-// judge decides on a port once, and records it.
+// judge decides on a port once under the same rules, and records it.
 func (s *spdyForward) judge(port uint16) *refusal {
+	x := s.r.x
+	now := x.session.Rules()
+	if s.ports == nil || now != s.judged || len(s.ports) >= maxJudged {
+		s.ports, s.judged = make(map[uint16]*refusal), now
+	}
 	if refused, known := s.ports[port]; known {
 		return refused
 	}
-	x := s.r.x
 	k := x.request.Kubernetes
 	k.Ports, k.Opening = []uint16{port}, false
 	asked := text(x.request)
-	if len(x.request.Kubernetes.Ports) == 0 {
+	named := x.request.Kubernetes.Ports
+	if !slices.Contains(named, port) {
 		asked += fmt.Sprintf(" %d", port)
 	}
 	rules := x.rules
-	if now := x.session.Rules(); now != nil { // they may have changed since the connection was opened
+	if now != nil { // they may have changed since the connection was opened
 		rules = compileRules(now)
 	}
 	v, _ := rules.DecideAll([]policy.Command{{Protocol: policy.ProtocolKubernetes, Text: asked, Kubernetes: &k}})
@@ -156,11 +165,16 @@ func (s *spdyForward) judge(port uint16) *refusal {
 	switch {
 	case v.Action == policy.Deny:
 		refused = denial(v)
-	case v.Action == policy.RequireApproval && (s.granted == nil || v.Rule != s.rule):
+	case len(named) > 0 && !slices.Contains(named, port):
+		// What was judged and approved is the request, which named its ports.
+		refused = &refusal{message: fmt.Sprintf("port %d is none of those that the connection was opened for (%s); refused by Chaperone. "+
+			"Open another one for it.", port, text(x.request))}
+		v.Action, v.Message = policy.Deny, refused.message
+	case v.Action == policy.RequireApproval && (s.granted == nil || v.Rule != x.verdict.Rule || v.Policy != x.verdict.Policy):
 		refused = &refusal{message: fmt.Sprintf("port %d is forwarded when people approve (%s), who are asked when the connection is opened; it was opened for other ports. "+
 			"Open one for this port alone, in a policy whose rule for it comes first.", port, ruling(v))}
 		v.Action, v.Message = policy.Deny, refused.message
-	case len(x.request.Kubernetes.Ports) > 0:
+	case len(named) > 0:
 		s.ports[port] = nil
 		return nil // recorded with the request
 	}

@@ -82,6 +82,15 @@ func (s *Sidecar) Token(token string) error {
 
 // Apply puts the target's rules in force.
 func (s *Sidecar) Apply(target policy.Kubernetes, change ...func(*policy.Policy)) error {
+	return s.ApplyAll(target, func(p *policy.Policy) {
+		for _, c := range change {
+			c(p)
+		}
+	})
+}
+
+// ApplyAll puts several policies in force, each the one of Apply with a change.
+func (s *Sidecar) ApplyAll(target policy.Kubernetes, changes ...func(*policy.Policy)) error {
 	_, port, err := net.SplitHostPort(s.upstream)
 	if err != nil {
 		return err
@@ -90,16 +99,18 @@ func (s *Sidecar) Apply(target policy.Kubernetes, change ...func(*policy.Policy)
 	if _, err := fmt.Sscan(port, &number); err != nil {
 		return err
 	}
-	p := policy.Policy{
-		Namespace: "agents", Name: "ops", Generation: 3, Enforcement: policy.Enforce,
-		Egress:    policy.Egress{Unmatched: policy.Deny},
-		Recording: policy.Recording{Durability: policy.Spool, OnFailure: policy.Block},
-		Targets:   []policy.Target{{Name: "cluster", Hosts: []string{"localhost"}, Port: number, Kubernetes: &target}},
+	var set policy.Set
+	for _, change := range changes {
+		p := policy.Policy{
+			Namespace: "agents", Name: "ops", Generation: 3, Enforcement: policy.Enforce,
+			Egress:    policy.Egress{Unmatched: policy.Deny},
+			Recording: policy.Recording{Durability: policy.Spool, OnFailure: policy.Block},
+			Targets:   []policy.Target{{Name: "cluster", Hosts: []string{"localhost"}, Port: number, Kubernetes: &target}},
+		}
+		change(&p)
+		set.Policies = append(set.Policies, p)
 	}
-	for _, c := range change {
-		c(&p)
-	}
-	rules, err := policy.Compile(policy.Set{Policies: []policy.Policy{p}})
+	rules, err := policy.Compile(set)
 	if err != nil {
 		return err
 	}
