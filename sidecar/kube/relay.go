@@ -11,6 +11,7 @@ import (
 
 	"github.com/chaperone-dev/chaperone/sidecar/record"
 	"github.com/chaperone-dev/chaperone/sidecar/session"
+	"github.com/chaperone-dev/chaperone/sidecar/stream"
 )
 
 // end is one side's connection. Writes come from several goroutines.
@@ -20,6 +21,9 @@ type end struct {
 	timeout time.Duration
 	mu      sync.Mutex // orders writes, and guards frame
 	frame   []byte
+
+	deadlines sync.Mutex // guards until, and orders deadlines; mu is held for as long as a write takes
+	until     time.Time  // when the last write has to be over, if there is one
 }
 
 func newEnd(conn net.Conn, r *bufio.Reader, timeout time.Duration) *end {
@@ -44,9 +48,23 @@ func (e *end) build(appending func(dst []byte) ([]byte, error)) error {
 }
 
 func (e *end) sendLocked(p []byte) error {
-	_ = e.conn.SetWriteDeadline(time.Now().Add(e.timeout))
+	e.deadlines.Lock()
+	at := time.Now().Add(e.timeout)
+	if !e.until.IsZero() {
+		at = e.until
+	}
+	_ = e.conn.SetWriteDeadline(at)
+	e.deadlines.Unlock()
 	_, err := e.conn.Write(p)
 	return err
+}
+
+// hurry gives all that is still written to the peer a moment, a write under way too.
+func (e *end) hurry(moment time.Duration) {
+	e.deadlines.Lock()
+	defer e.deadlines.Unlock()
+	e.until = time.Now().Add(moment)
+	_ = e.conn.SetWriteDeadline(e.until)
 }
 
 // relay is an upgraded exchange: both connections, with a goroutine for each way. What one side does not take, the other
@@ -56,8 +74,9 @@ type relay struct {
 	result    *record.Event
 	agent, up *end
 
-	mu     sync.Mutex // guards failed
+	mu     sync.Mutex // guards what follows
 	failed string
+	told   string // what the agent is to be told at the end
 }
 
 // streams are what a relay's two ways do: each returns at the end of what it reads, or at an error.
@@ -89,34 +108,53 @@ func (r *relay) serve(up *upgrading, granted *session.Grant) {
 	stop := context.AfterFunc(ctx, func() {
 		switch {
 		case r.x.ctx.Err() != nil:
-			r.fail(errors.New("the session was ended by the sidecar"))
+			r.cut(errors.New("the session was ended by the sidecar"))
 		default:
-			r.fail(context.Cause(ctx))
+			r.cut(context.Cause(ctx))
 		}
-		s.say(r.failure())
-		r.up.conn.Close()
-		_ = r.agent.conn.SetReadDeadline(time.Now().Add(lingering))
 	})
 	defer stop()
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		if err := s.upwards(); err != nil && !ended(err) {
-			r.fail(err)
-			s.say(err.Error())
+			r.cut(err)
 		}
 		// An agent that is gone wants nothing more.
 		r.up.conn.Close()
 	}()
 	if err := s.downwards(); err != nil && !ended(err) {
-		r.fail(err)
-		s.say(err.Error())
+		r.cut(err)
 	}
-	failed := r.failure()
-	s.finish(failed)
 	r.up.conn.Close()
+	if told := r.telling(); told != "" {
+		s.say(told)
+	}
+	s.finish(r.failure())
 	r.hangUp(done)
-	r.result.Error = failed
+	if failed := r.failure(); failed != "" {
+		r.result.Error = failed
+	}
+}
+
+// cut ends both ways. Nothing more reaches the API server from now on, whether or not the agent reads; it has a moment
+// to take what it is told.
+func (r *relay) cut(why error) {
+	r.fail(why)
+	r.mu.Lock()
+	if r.told == "" {
+		r.told = why.Error()
+	}
+	r.mu.Unlock()
+	r.agent.hurry(lingering)
+	_ = r.agent.conn.SetReadDeadline(time.Now().Add(lingering))
+	r.up.conn.Close()
+}
+
+func (r *relay) telling() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.told
 }
 
 // hangUp closes the agent's connection once it has taken what it was sent: closed at once, what is under way could be
@@ -134,6 +172,10 @@ func (r *relay) hangUp(done <-chan struct{}) {
 // ended tells whether the error is how a connection ends.
 func ended(err error) bool {
 	var netErr net.Error
+	var unrecorded *stream.RecordingError
+	if errors.As(err, &unrecorded) {
+		return false // whatever the connection of the recording ended by
+	}
 	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) || errors.Is(err, errPeerClosed) ||
 		errors.As(err, &netErr)
 }

@@ -173,3 +173,22 @@ func TestAnApprovalUnderOnePolicyIsNoneUnderAnother(t *testing.T) {
 		t.Errorf("%d connections: %q", other.connections(), got)
 	}
 }
+
+// An agent that reads nothing keeps its session's end from being told, not from coming.
+func TestTheEndOfAccessDoesNotWaitForTheAgent(t *testing.T) {
+	for transport, protocol := range map[string]string{"WebSocket": "v5.channel.k8s.io", "SPDY": ""} {
+		t.Run("over "+transport, func(t *testing.T) {
+			t.Parallel()
+			s := front(t, open(), func(p *policy.Policy) { p.Targets[0].Access = &policy.Access{MaxDurationSeconds: 2} })
+			c := dial(t, s.Address(), s.CAPEM())
+			c.upgrade(t, protocol, execPath("&stdin=true", "yes", mark()))
+			if protocol == "" {
+				c.write(t, newScript(t).usual(1))
+			}
+			ended := s.Log.Find(record.KindResult, func(e record.Event) bool { return strings.Contains(e.Error, "access was granted for is over") })
+			if len(ended) != 1 {
+				t.Errorf("it goes on: %d events", len(s.Log.Events()))
+			}
+		})
+	}
+}
