@@ -204,10 +204,24 @@ func (k *Kubelet) terminal(cmd *exec.Cmd, in io.Reader, out io.Writer, resize <-
 	if err != nil {
 		return err
 	}
-	defer p.Close()
+	over, resized := make(chan struct{}), make(chan struct{})
+	defer func() { // its size may not change while it is closed
+		close(over)
+		<-resized
+		p.Close()
+	}()
 	go func() {
-		for size := range resize {
-			_ = pty.Setsize(p, &pty.Winsize{Cols: size.Width, Rows: size.Height})
+		defer close(resized)
+		for {
+			select {
+			case size, more := <-resize:
+				if !more {
+					return
+				}
+				_ = pty.Setsize(p, &pty.Winsize{Cols: size.Width, Rows: size.Height})
+			case <-over:
+				return
+			}
 		}
 	}()
 	if in != nil {
