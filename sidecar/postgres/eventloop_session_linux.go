@@ -26,7 +26,7 @@ type looped struct {
 	begun      bool  // it is in the loop
 	asking     bool  // people, or
 	flushing   bool  // for an acknowledgement
-	hungUp     bool  // the agent, while people are asked
+	hungUp     bool  // the agent, while something is still to be done with what it said
 	cause      error // why it was interrupted while a goroutine had the core, or before it began
 	outlasted  bool  // the time is over that the session was granted for
 	broken     atomic.Bool
@@ -179,7 +179,12 @@ func (s *looped) fromAgent() {
 	case len(p) > 0:
 		s.take(p)
 	}
-	if err != nil {
+	switch {
+	case err == nil:
+	case s.elsewhere || s.core.Wait() != wire.WaitNone: // its last words come first
+		s.hungUp = true
+		s.loop.rest(&s.toAgent)
+	default:
 		s.endOnce(nil)
 	}
 }
@@ -264,6 +269,10 @@ func (s *looped) settle() {
 				s.flushRecords()
 			}
 		case wire.WaitApproval:
+			if s.hungUp && !s.asking {
+				s.decided(nil, errAgentGone)
+				return
+			}
 			s.approve()
 		}
 		s.interests()
