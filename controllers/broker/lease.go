@@ -73,7 +73,11 @@ func (b *Broker) Lease(ctx context.Context, req *controlpb.LeaseRequest) (*contr
 		b.Log.V(1).Info("signed a certificate", "pod", c.Name(), "policy", ap.Name, "target", target.Name)
 		return out, nil
 	}
-	out, err := credential(found)
+	read := credential
+	if target.Kubernetes != nil {
+		read = kubeconfig
+	}
+	out, err := read(found)
 	if err != nil {
 		return nil, status.Errorf(codes.FailedPrecondition, "the credential of target %s: secret %s/%s %v", target.Name, ap.Namespace, secret, err)
 	}
@@ -111,6 +115,8 @@ func secretOf(t *v1alpha1.Target) string {
 		return t.Postgres.Credentials.SecretRef.Name
 	case t.SSH != nil && t.SSH.Credentials != nil && t.SSH.Credentials.SecretRef != nil:
 		return t.SSH.Credentials.SecretRef.Name
+	case t.Kubernetes != nil && t.Kubernetes.Credentials != nil:
+		return t.Kubernetes.Credentials.SecretRef.Name
 	case isAuthority(t):
 		return t.SSH.Credentials.CertificateAuthorityRef.Name
 	}
@@ -121,6 +127,12 @@ func secretOf(t *v1alpha1.Target) string {
 func CheckCredential(ref snapshot.Reference, s *corev1.Secret) error {
 	if strings.HasSuffix(string(ref.Field), ".ssh.credentials.certificateAuthorityRef") {
 		if _, err := authority(s); err != nil {
+			return fmt.Errorf("secret %s/%s %w", s.Namespace, s.Name, err)
+		}
+		return nil
+	}
+	if strings.HasSuffix(string(ref.Field), ".kubernetes.credentials.secretRef") {
+		if _, err := kubeconfig(s); err != nil {
 			return fmt.Errorf("secret %s/%s %w", s.Namespace, s.Name, err)
 		}
 		return nil

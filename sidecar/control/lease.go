@@ -87,6 +87,7 @@ func leaseOf(r *controlpb.LeaseResponse) *session.Lease {
 	return &session.Lease{
 		Username: r.GetUsername(), Password: r.GetPassword(),
 		CertificatePEM: r.GetCertificatePem(), KeyPEM: r.GetKeyPem(), Token: r.GetToken(),
+		CAPEM: r.GetCaPem(), ServerName: r.GetServerName(),
 		NotAfter: time.UnixMilli(r.GetNotAfterUnixMs()),
 	}
 }

@@ -353,8 +353,11 @@ type LeaseResponse struct {
 	KeyPem         []byte                 `protobuf:"bytes,4,opt,name=key_pem,json=keyPem,proto3" json:"key_pem,omitempty"`
 	Token          string                 `protobuf:"bytes,5,opt,name=token,proto3" json:"token,omitempty"`
 	NotAfterUnixMs int64                  `protobuf:"varint,6,opt,name=not_after_unix_ms,json=notAfterUnixMs,proto3" json:"not_after_unix_ms,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// Of a Kubernetes target: the server's root, and the name in its certificate where that is not the target's host.
+	CaPem         []byte `protobuf:"bytes,7,opt,name=ca_pem,json=caPem,proto3" json:"ca_pem,omitempty"`
+	ServerName    string `protobuf:"bytes,8,opt,name=server_name,json=serverName,proto3" json:"server_name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *LeaseResponse) Reset() {
@@ -427,6 +430,20 @@ func (x *LeaseResponse) GetNotAfterUnixMs() int64 {
 		return x.NotAfterUnixMs
 	}
 	return 0
+}
+
+func (x *LeaseResponse) GetCaPem() []byte {
+	if x != nil {
+		return x.CaPem
+	}
+	return nil
+}
+
+func (x *LeaseResponse) GetServerName() string {
+	if x != nil {
+		return x.ServerName
+	}
+	return ""
 }
 
 type ApproveRequest struct {
@@ -1053,14 +1070,17 @@ const file_sidecar_control_control_proto_rawDesc = "" +
 	"\x06policy\x18\x01 \x01(\tR\x06policy\x12\x16\n" +
 	"\x06target\x18\x02 \x01(\tR\x06target\x12\x19\n" +
 	"\bssh_user\x18\x03 \x01(\tR\asshUser\x12$\n" +
-	"\x0essh_public_key\x18\x04 \x01(\fR\fsshPublicKey\"\xca\x01\n" +
+	"\x0essh_public_key\x18\x04 \x01(\fR\fsshPublicKey\"\x82\x02\n" +
 	"\rLeaseResponse\x12\x1a\n" +
 	"\busername\x18\x01 \x01(\tR\busername\x12\x1a\n" +
 	"\bpassword\x18\x02 \x01(\tR\bpassword\x12'\n" +
 	"\x0fcertificate_pem\x18\x03 \x01(\fR\x0ecertificatePem\x12\x17\n" +
 	"\akey_pem\x18\x04 \x01(\fR\x06keyPem\x12\x14\n" +
 	"\x05token\x18\x05 \x01(\tR\x05token\x12)\n" +
-	"\x11not_after_unix_ms\x18\x06 \x01(\x03R\x0enotAfterUnixMs\"\x8e\x02\n" +
+	"\x11not_after_unix_ms\x18\x06 \x01(\x03R\x0enotAfterUnixMs\x12\x15\n" +
+	"\x06ca_pem\x18\a \x01(\fR\x05caPem\x12\x1f\n" +
+	"\vserver_name\x18\b \x01(\tR\n" +
+	"serverName\"\x8e\x02\n" +
 	"\x0eApproveRequest\x12\x16\n" +
 	"\x06policy\x18\x01 \x01(\tR\x06policy\x12\x1e\n" +
 	"\n" +
