@@ -14,9 +14,9 @@ var ops string
 
 // ops is the other agent running a command in its own container.
 func (s *story) ops(ctx context.Context, command string, expected ...string) error {
-	result, _ := s.env.Kubectl(ctx, "exec", "-n", "agents", "deploy/ops-agent", "-c", "agent", "--", "sh", "-c", command) // some are refused
-	s.show("agent", command, strings.ReplaceAll(result.Output, "command terminated with exit code 1\n", ""))
-	return expect(result.Output, expected...)
+	output := s.in(ctx, "ops-agent", command)
+	s.show("agent", command, output)
+	return expect(output, expected...)
 }
 
 func (s *story) cluster(ctx context.Context, dana *environment.User) error {
@@ -47,30 +47,13 @@ func (s *story) cluster(ctx context.Context, dana *environment.User) error {
 	}
 	s.sayf("An exec waits for a human, who sees the command. What it prints is masked.")
 	const command = "kubectl exec shop-web -n prod -- cat /tmp/last-order"
-	answered := make(chan error, 1)
-	go func() {
-		answered <- s.ops(ctx, command, `order 17 by`, `!ada@analytical`, `!9015`)
-	}()
-	var name string
-	if err := eventually(ctx, 30*time.Second, "the approval request", func() (bool, error) {
-		got, err := dana.Kubectl(ctx, "get", "approvalrequests", "-n", "agents", "-o", `jsonpath={.items[?(@.status.phase=="Pending")].metadata.name}`)
-		name = strings.TrimSpace(got.Stdout)
-		return name != "", err
-	}); err != nil {
-		return err
-	}
-	approved, err := dana.Kubectl(ctx, "chaperone", "approve", name, "-n", "agents", "--reason", "looking at order 17")
-	s.show("dana", "kubectl chaperone approve "+name+" -n agents --reason 'looking at order 17'", approved.Output)
+	output, err := s.held(ctx, dana, command, "looking at order 17", func() string { return s.in(ctx, "ops-agent", command) })
 	if err != nil {
 		return err
 	}
-	select {
-	case err := <-answered:
-		if err != nil {
-			return err
-		}
-	case <-time.After(60 * time.Second):
-		return failure{"the approved exec did not run within a minute"}
+	s.show("agent", command, output)
+	if err := expect(output, `order 17 by`, `!ada@analytical`, `!9015`); err != nil {
+		return err
 	}
 	return s.replayedExec(ctx, dana)
 }

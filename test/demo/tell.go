@@ -18,7 +18,7 @@ func (s *story) tell(ctx context.Context, dir string) error {
 		return err
 	}
 	for _, chapter := range []func(context.Context, *environment.User) error{
-		s.protected, s.masked, s.refused, s.approved, s.replayed, s.cluster,
+		s.protected, s.masked, s.refused, s.approved, s.replayed, s.cluster, s.server,
 	} {
 		if err := chapter(ctx, dana); err != nil {
 			return err

@@ -38,6 +38,13 @@ spec:
       - name: looking
         match: {programs: [cat, echo, id, ls]}
         action: Allow
+      - name: vault
+        match: {paths: ["/home/%[3]s/vault/**"]}
+        action: Deny
+        message: the vault stays closed
+      - name: inbox
+        match: {paths: ["/home/%[3]s/inbox/**"], operations: [read, write, list, stat, setstat]}
+        action: Allow
       masking:
       - detectors: [Email]
 ---
@@ -53,7 +60,8 @@ var _ = Describe("An agent's SSH", Ordered, func() {
 
 	BeforeAll(func(ctx context.Context) {
 		namespace = newNamespace(ctx)
-		server = &environment.SSHServer{Namespace: namespace, Name: "bastion", Files: map[string]string{"contacts": "Ada: ada@lovelace.example\n"}}
+		server = &environment.SSHServer{Namespace: namespace, Name: "bastion", Files: map[string]string{
+			"contacts": "Ada: ada@lovelace.example\n", "inbox/old": "old\n", "vault/key": "opens-everything\n"}}
 		Expect(server.Deploy(ctx, env)).To(Succeed())
 		Expect(env.SSHCredentials(ctx, namespace, "bastion", server)).To(Succeed())
 		startAgent(ctx, namespace, sshPolicy(namespace, server))
@@ -97,6 +105,28 @@ var _ = Describe("An agent's SSH", Ordered, func() {
 		Expect(ssh(ctx, "ls").Stdout).To(ContainSubstring("made"))
 	})
 
+	sftp := func(ctx context.Context, batch, then string) result {
+		return inAgent(ctx, namespace, "printf -- '"+batch+"' | sftp -b - "+server.Host()+"; "+then)
+	}
+
+	It("carries files over sftp where the policy allows their paths", func(ctx context.Context) {
+		result := sftp(ctx, `put /etc/hostname inbox/new\nget inbox/new /tmp/back\n`, "cat /tmp/back")
+		hostname := inAgent(ctx, namespace, "cat /etc/hostname").Stdout
+		Expect(result.Output).To(HaveSuffix(hostname))
+		Expect(ssh(ctx, "cat inbox/new").Stdout).To(Equal(hostname))
+	})
+
+	It("refuses a file over sftp by the path that the server makes of its name, and goes on", func(ctx context.Context) {
+		result := sftp(ctx, `-get inbox/../vault/key /tmp/key\nls inbox\n`, "cat /tmp/key")
+		Expect(result.Output).To(ContainSubstring("the vault stays closed"))
+		Expect(result.Output).To(ContainSubstring(`rule "vault"`))
+		Expect(result.Output).To(ContainSubstring("inbox/old"))
+		Expect(result.Output).To(MatchRegexp("/tmp/key.*No such file"))
+		Expect(result.Output).NotTo(ContainSubstring("opens-everything"))
+		Expect(sftp(ctx, `put /etc/hostname contacts\n`, "echo status $?").Output).To(ContainSubstring("status 1"), "no rule matches it")
+		Expect(ssh(ctx, "cat contacts").Stdout).To(HavePrefix("Ada: "))
+	})
+
 	It("is recorded", func(ctx context.Context) {
 		Eventually(func(g Gomega) {
 			names := kubectl(ctx, "get", "rec", "-n", namespace, "-o", "jsonpath={.items[*].metadata.name}")
@@ -106,6 +136,8 @@ var _ = Describe("An agent's SSH", Ordered, func() {
 			}
 			g.Expect(all.String()).To(ContainSubstring("rm contacts"))
 			g.Expect(all.String()).To(ContainSubstring("exit status 0"))
+			g.Expect(all.String()).To(ContainSubstring("/home/deploy/inbox/new"))
+			g.Expect(all.String()).To(ContainSubstring("/home/deploy/vault/key"))
 			g.Expect(all.String()).NotTo(ContainSubstring("lovelace"))
 		}).Should(Succeed())
 	})

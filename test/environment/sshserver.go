@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	"encoding/pem"
 	"fmt"
+	"path"
 	"time"
 
 	"golang.org/x/crypto/ssh"
@@ -15,7 +16,7 @@ import (
 // SSHServer is an sshd as a pod, behind a Service, whose only user logs in with a key.
 type SSHServer struct {
 	Namespace, Name string
-	// Files are made in the user's home, by name.
+	// Files are made in the user's home, by name, with the folders that a name has. All are the user's.
 	Files map[string]string
 	// KnownHosts knows the server by Host; UserKey is the user's private key, PEM. Both are set by Deploy.
 	KnownHosts, UserKey []byte
@@ -42,9 +43,10 @@ func (s *SSHServer) Deploy(ctx context.Context, e *Environment) error {
 	s.KnownHosts = append([]byte(s.Host()+" "), ssh.MarshalAuthorizedKey(host)...)
 	s.UserKey = userPEM
 	encode := func(b []byte) string { return base64.StdEncoding.EncodeToString(b) }
-	files := ""
+	home, files := "/home/"+SSHUser, ""
 	for name, content := range s.Files {
-		files += fmt.Sprintf("echo %s | base64 -d >/home/%s/%s; ", encode([]byte(content)), SSHUser, name)
+		file := home + "/" + name
+		files += fmt.Sprintf("mkdir -p %s; echo %s | base64 -d >%s; ", path.Dir(file), encode([]byte(content)), file)
 	}
 	if _, err := e.Apply(ctx, fmt.Sprintf(`apiVersion: v1
 kind: Secret
@@ -77,7 +79,7 @@ spec:
         image: localhost/chaperone/sshd:dev
         imagePullPolicy: IfNotPresent
         command: [bash, -c]
-        args: ["mkdir -p /home/%[6]s; %[5]sexec sshd-entrypoint"]
+        args: ["mkdir -p %[6]s; %[5]schown -R 2000:2000 %[6]s; exec sshd-entrypoint"]
         readinessProbe:
           tcpSocket: {port: 22}
           periodSeconds: 1
@@ -85,7 +87,7 @@ spec:
         - {name: server, mountPath: /keys, readOnly: true}
       volumes:
       - {name: server, secret: {secretName: %[2]s-server}}
-`, s.Namespace, s.Name, encode(hostPEM), encode(ssh.MarshalAuthorizedKey(user)), files, SSHUser)); err != nil {
+`, s.Namespace, s.Name, encode(hostPEM), encode(ssh.MarshalAuthorizedKey(user)), files, home)); err != nil {
 		return err
 	}
 	return e.RolledOut(ctx, s.Namespace, "deployment/"+s.Name, 2*time.Minute)
