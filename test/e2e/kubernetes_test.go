@@ -144,13 +144,13 @@ var _ = Describe("An agent's Kubernetes API", Ordered, func() {
 		})
 
 		It("forwards the ports that a rule names over "+name, func(ctx context.Context) {
-			forward := func(port string) string {
-				return environment + "kubectl port-forward pod/worker 18000:" + port + " >/tmp/forward 2>&1 & p=$!; " +
-					"for i in $(seq 100); do grep -q Forwarding /tmp/forward && break; sleep .2; done; " +
-					"echo hello | nc -w 5 127.0.0.1 18000; sleep 1; kill $p; cat /tmp/forward"
+			forward := func(port, until string) string {
+				return "rm -f /tmp/forward; " + environment + "kubectl port-forward pod/worker 18000:" + port + " >/tmp/forward 2>&1 & p=$!; " +
+					"for i in $(seq 150); do grep -qs Forwarding /tmp/forward && break; sleep .2; done; " +
+					"echo hello | nc -w 20 127.0.0.1 18000; for i in $(seq 150); do grep -q '" + until + "' /tmp/forward && break; sleep .2; done; kill $p; wait $p; cat /tmp/forward"
 			}
-			Expect(inAgent(ctx, namespace, forward("8000")).Output).To(ContainSubstring("HELLO"))
-			refused := inAgent(ctx, namespace, forward("8001"))
+			Expect(inAgent(ctx, namespace, forward("8000", "Handling")).Output).To(ContainSubstring("HELLO"))
+			refused := inAgent(ctx, namespace, forward("8001", "refused by Chaperone"))
 			Expect(refused.Output).To(ContainSubstring("refused by Chaperone"))
 		})
 	}
