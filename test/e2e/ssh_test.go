@@ -83,7 +83,7 @@ var _ = Describe("An agent's SSH", Ordered, func() {
 		Expect(result.Output).To(ContainSubstring("files are removed by the pipeline"))
 		Expect(result.Output).To(ContainSubstring("no-removal"))
 		Expect(result.Output).To(ContainSubstring("status 126"))
-		Expect(result.Output).To(HaveSuffix("contacts\n"))
+		Expect(result.Output).To(HaveSuffix("contacts\ninbox\nvault\n"))
 	})
 
 	It("is refused a terminal and a forwarding, which no rule names", func(ctx context.Context) {
