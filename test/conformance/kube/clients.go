@@ -25,8 +25,8 @@ var pythonPackages = []string{
 	"python3-pyasn1-modules", "python3-rsa",
 }
 
-// javaScriptPackage is pinned: what it depends on npm chooses.
-const javaScriptPackage = "@kubernetes/client-node@2.0.1"
+// javaScriptPackage is pinned to the newest that runs with Node.js 20; what it depends on npm chooses.
+const javaScriptPackage = "@kubernetes/client-node@1.3.0"
 
 func runPython(ctx context.Context, l *lab) (difference.Report, error) {
 	var path string
