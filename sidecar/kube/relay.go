@@ -4,8 +4,10 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -117,7 +119,7 @@ func (r *relay) serve(up *upgrading, granted *session.Grant) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		if err := s.upwards(); err != nil && !ended(err) {
+		if err := r.contained(s.upwards); err != nil && !ended(err) {
 			r.cut(err)
 		}
 		// An agent that is gone wants nothing more.
@@ -168,6 +170,20 @@ func (r *relay) hangUp(done <-chan struct{}) {
 	_, _ = io.Copy(io.Discard, io.LimitReader(r.agent.r, 1<<20))
 	r.agent.conn.Close()
 }
+
+// contained runs one way of a session. A fault in it ends that session: without this it would end the sidecar, and every
+// session of the pod with it. The other way runs in a handler of net/http, which does the same.
+func (r *relay) contained(way func() error) (err error) {
+	defer func() {
+		if fault := recover(); fault != nil {
+			r.x.session.Log.Error(fmt.Errorf("%v", fault), "a session was given up", "stack", string(debug.Stack()))
+			err = errFault
+		}
+	}()
+	return way()
+}
+
+var errFault = errors.New("an internal error ended the session")
 
 // ended tells whether the error is how a connection ends.
 func ended(err error) bool {
