@@ -3,6 +3,8 @@ package spdy
 import (
 	"bufio"
 	"bytes"
+	"compress/zlib"
+	"encoding/binary"
 	"errors"
 	"io"
 	"net/http"
@@ -162,7 +164,7 @@ func TestHostileFramesAreErrors(t *testing.T) {
 		"a name twice":                           {headers(Header{"a", "x"}, Header{"a", "y"}), ErrHeaders},
 		"no name":                                {headers(Header{"", "x"}), ErrHeaders},
 		"too many headers":                       {headers(many...), ErrHeaders},
-		"a value that is little when compressed": {headers(Header{"a", string(make([]byte, 1<<20))}), ErrHeaders},
+		"a value that is little when compressed": {deflated(t, Header{"a", string(make([]byte, 1<<20))}), ErrHeaders},
 		"half a header":                          {[]byte{0x80, 3, 0}, io.ErrUnexpectedEOF},
 		"half a ping":                            {[]byte{0x80, 3, 0, 6, 0, 0, 0, 4, 0}, io.ErrUnexpectedEOF},
 	}
@@ -174,6 +176,30 @@ func TestHostileFramesAreErrors(t *testing.T) {
 			}
 		})
 	}
+}
+
+// deflated is a SYN_STREAM whose header block is compressed, as other peers' are.
+func deflated(t *testing.T, h Header) []byte {
+	t.Helper()
+	plain := binary.BigEndian.AppendUint32(nil, 1)
+	for _, s := range []string{h.Name, h.Value} {
+		plain = append(binary.BigEndian.AppendUint32(plain, uint32(len(s))), s...)
+	}
+	var block bytes.Buffer
+	z, err := zlib.NewWriterLevelDict(&block, zlib.BestCompression, dictionary)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := z.Write(plain); err != nil {
+		t.Fatal(err)
+	}
+	if err := z.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	frame := []byte{0x80, version, 0, byte(SynStream)}
+	frame = binary.BigEndian.AppendUint32(frame, uint32(10+block.Len()))
+	frame = append(frame, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0)
+	return append(frame, block.Bytes()...)
 }
 
 func FuzzReader(f *testing.F) {

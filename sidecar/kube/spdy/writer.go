@@ -1,17 +1,15 @@
 package spdy
 
 import (
-	"bytes"
-	"compress/zlib"
 	"encoding/binary"
 	"fmt"
+	"hash/adler32"
 )
 
 // Writer makes the frames that are sent to a peer, in their order. Not for several goroutines.
 type Writer struct {
-	deflated bytes.Buffer
-	deflater *zlib.Writer
-	plain    []byte
+	begun        bool // the stream of header blocks
+	plain, block []byte
 }
 
 // DataHeader is how many bytes the header of a data frame takes.
@@ -50,25 +48,16 @@ func (w *Writer) Append(dst []byte, f *Frame) ([]byte, error) {
 		return dst, fmt.Errorf("%w: %d is not written", errKind, f.Kind)
 	}
 	if f.Kind == SynStream || f.Kind == SynReply {
-		block, err := w.headers(f.Headers)
-		if err != nil {
-			return dst, err
-		}
-		payload = append(payload, block...)
+		payload = append(payload, w.headers(f.Headers)...)
 	}
 	dst = binary.BigEndian.AppendUint32(dst, 1<<31|version<<16|uint32(f.Kind))
 	dst = binary.BigEndian.AppendUint32(dst, uint32(f.Flags)<<24|uint32(len(payload)))
 	return append(dst, payload...), nil
 }
 
-// headers deflates a header block.
-func (w *Writer) headers(headers []Header) ([]byte, error) {
-	if w.deflater == nil {
-		var err error
-		if w.deflater, err = zlib.NewWriterLevelDict(&w.deflated, zlib.BestSpeed, dictionary); err != nil {
-			return nil, err
-		}
-	}
+// headers writes a header block, in the zlib stream of the connection's header blocks (2.6.10.1). It is not compressed:
+// Kubernetes' headers are a few short words, and a compressor would take more memory than all the rest of a session.
+func (w *Writer) headers(headers []Header) []byte {
 	w.plain = binary.BigEndian.AppendUint32(w.plain[:0], uint32(len(headers)))
 	for _, h := range headers {
 		for _, s := range []string{h.Name, h.Value} {
@@ -76,12 +65,32 @@ func (w *Writer) headers(headers []Header) ([]byte, error) {
 			w.plain = append(w.plain, s...)
 		}
 	}
-	w.deflated.Reset()
-	if _, err := w.deflater.Write(w.plain); err != nil {
-		return nil, err
+	w.block = w.block[:0]
+	if !w.begun {
+		w.begun = true
+		w.block = append(w.block, zlibHeader...)
 	}
-	if err := w.deflater.Flush(); err != nil {
-		return nil, err
+	for plain := w.plain; len(plain) > 0; {
+		n := min(len(plain), maxStored)
+		w.block = appendStored(w.block, plain[:n])
+		plain = plain[n:]
 	}
-	return w.deflated.Bytes(), nil
+	return appendStored(w.block, nil) // as Z_SYNC_FLUSH ends: readers give out what came before
 }
+
+// maxStored is the longest stored block (RFC 1951 3.2.4).
+const maxStored = 1<<16 - 1
+
+// appendStored appends a block that is not compressed and not the last. It begins at a byte's boundary, because there are
+// no others.
+func appendStored(dst, content []byte) []byte {
+	n := uint16(len(content))
+	dst = append(dst, 0)
+	dst = binary.LittleEndian.AppendUint16(dst, n)
+	dst = binary.LittleEndian.AppendUint16(dst, ^n)
+	return append(dst, content...)
+}
+
+// zlibHeader begins the stream: deflate with a window of 32 KiB, fastest, and the preset dictionary's checksum
+// (RFC 1950 2.2).
+var zlibHeader = binary.BigEndian.AppendUint32([]byte{0x78, 0x20}, adler32.Checksum(dictionary))
