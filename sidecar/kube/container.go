@@ -47,7 +47,7 @@ func (x *exchange) onlyContainer() string {
 	request.URL.RawPath, request.URL.RawQuery = "/api/v1/namespaces/"+url.PathEscape(k.Namespace)+"/pods/"+url.PathEscape(k.Name), ""
 	request.Header.Set("Accept", "application/json")
 	request.Header.Del("Accept-Encoding")
-	response, err := u.transport.RoundTrip(request)
+	response, err := u.pool.transport.RoundTrip(request)
 	if err != nil {
 		return ""
 	}

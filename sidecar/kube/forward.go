@@ -51,7 +51,7 @@ func (x *exchange) roundTrip(granted *session.Grant, result *record.Event) error
 	if err != nil {
 		return unreachable(x.rules.Name(), err)
 	}
-	response, err := u.transport.RoundTrip(x.outgoing(ctx, u))
+	response, err := u.pool.transport.RoundTrip(x.outgoing(ctx, u))
 	if err != nil {
 		if x.r.Context().Err() != nil {
 			result.Error = errAgentGone.Error()

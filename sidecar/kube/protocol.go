@@ -96,7 +96,10 @@ func (p *Protocol) Serve(ctx context.Context, s *session.Session) (err error) {
 			err = fmt.Errorf("closing the recording: %w", cerr)
 		}
 	}()
-	agent := tls.Server(s.Agent, &tls.Config{GetCertificate: s.Leaf, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}})
+	agent := tls.Server(s.Agent, &tls.Config{
+		GetCertificate: s.Leaf, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"},
+		SessionTicketsDisabled: true, // their key is this connection's alone, so that none could be used
+	})
 	greeting, done := context.WithTimeout(ctx, p.opts.HandshakeTimeout)
 	err = agent.HandshakeContext(greeting)
 	done()

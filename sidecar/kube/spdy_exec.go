@@ -84,6 +84,11 @@ func (s *spdyExec) open(f *spdy.Frame) error {
 		s.output(role, streamWriter{s.agent, f.Stream})
 	}
 	s.mu.Unlock()
+	// Clients wait for the answer to each stream before they open the next. What the API server makes of it comes behind:
+	// a stream that it does not take is reset.
+	if err := s.agent.frame(&spdy.Frame{Kind: spdy.SynReply, Stream: f.Stream}); err != nil {
+		return err
+	}
 	return s.up.frame(&spdy.Frame{Kind: spdy.SynStream, Flags: f.Flags & spdy.FlagFin, Stream: f.Stream, Priority: f.Priority, Headers: []spdy.Header{{Name: "streamtype", Value: role}}})
 }
 
@@ -138,8 +143,8 @@ func (s *spdyExec) printing() error {
 		role := s.role(f.Stream)
 		switch f.Kind {
 		case spdy.SynReply:
-			if role != "" {
-				err = s.agent.frame(&spdy.Frame{Kind: spdy.SynReply, Flags: f.Flags & spdy.FlagFin, Stream: f.Stream})
+			if role != "" && f.Fin() { // the agent was answered when it opened the stream
+				err = s.agent.data(f.Stream, true, nil)
 			}
 		case spdy.Data:
 			err = s.printed(role, &f)

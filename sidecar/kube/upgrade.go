@@ -1,13 +1,9 @@
 package kube
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"math"
-	"net"
 	"net/http"
 	"net/url"
 	"slices"
@@ -79,13 +75,13 @@ func (x *exchange) connectStreams(granted *session.Grant, result *record.Event) 
 	if err != nil {
 		return unreachable(x.rules.Name(), err)
 	}
-	conn, err := u.connect(x.r.Context(), x.opts.ConnectTimeout)
+	conn, err := u.link(x.r.Context(), x.opts.ConnectTimeout)
 	if err != nil {
 		return unreachable(x.rules.Name(), err)
 	}
 	defer conn.Close()
 	stop := context.AfterFunc(x.r.Context(), func() { conn.Close() })
-	response, reader, err := x.ask101(conn, u, up)
+	response, err := x.ask101(conn, u, up)
 	if !stop() || err != nil {
 		if x.r.Context().Err() != nil {
 			return errGone
@@ -111,10 +107,11 @@ func (x *exchange) connectStreams(granted *session.Grant, result *record.Event) 
 	defer agent.Close()
 	_ = agent.SetDeadline(time.Time{})
 	_ = conn.SetDeadline(time.Time{})
-	r := &relay{x: x, result: result, agent: newEnd(agent, buffered.Reader, x.opts.WriteTimeout), up: newEnd(conn, reader, x.opts.WriteTimeout)}
+	r := &relay{x: x, result: result, agent: newEnd(agent, buffered.Reader, x.opts.WriteTimeout), up: newEnd(conn.Conn, conn.reader, x.opts.WriteTimeout)}
 	if err := r.agent.send(up.answer()); err != nil {
 		return errAgentGone
 	}
+	u.another(x.opts.ConnectTimeout)
 	result.Tag = ""
 	r.serve(up, granted)
 	return nil
@@ -178,7 +175,7 @@ func (u *upgrading) offer(lines, known []string, base64 bool) {
 func (u *upgrading) base64() bool { return encoded[u.answered] != "" }
 
 // ask101 sends the request upstream and reads the answer's header.
-func (x *exchange) ask101(conn net.Conn, u *upstream, up *upgrading) (*http.Response, *bufio.Reader, error) {
+func (x *exchange) ask101(conn *link, u *upstream, up *upgrading) (*http.Response, error) {
 	header := requestHeader(x.r.Header, false)
 	u.authorize(header)
 	header.Set("Connection", "Upgrade")
@@ -204,19 +201,17 @@ func (x *exchange) ask101(conn net.Conn, u *upstream, up *upgrading) (*http.Resp
 	// The API server asks a kubelet, which starts the program, before it answers.
 	_ = conn.SetDeadline(time.Now().Add(x.opts.WriteTimeout))
 	if err := request.Write(conn); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	bounded := &io.LimitedReader{R: conn, N: maxHeader}
-	reader := bufio.NewReaderSize(bounded, 4<<10)
-	response, err := http.ReadResponse(reader, request)
+	response, err := http.ReadResponse(conn.reader, request)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	bounded.N = math.MaxInt64
+	conn.unbounded()
 	if response.StatusCode == http.StatusSwitchingProtocols && up.socket && response.Header.Get("Sec-Websocket-Accept") != websocket.Accept(key) {
-		return nil, nil, errors.New("it answered the key of a WebSocket wrongly")
+		return nil, errors.New("it answered the key of a WebSocket wrongly")
 	}
-	return response, reader, nil
+	return response, nil
 }
 
 // agreed notes what the API server chose.

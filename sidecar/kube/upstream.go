@@ -5,32 +5,48 @@ import (
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/chaperone-dev/chaperone/sidecar/policy"
+	"github.com/chaperone-dev/chaperone/sidecar/session"
 )
 
 // upstream is the API server of one destination as one account sees it. It is good for one request: a token is
 // renewed, a lease withdrawn.
 type upstream struct {
-	host      string // the policy's name for it, by which its certificate is verified
-	token     string
-	tls       *tls.Config
-	transport *http.Transport
-	dial      func(context.Context) (net.Conn, error)
+	host  string // the policy's name for it, by which its certificate is verified
+	token string
+	pool  *pool
+	dial  func(context.Context) (net.Conn, error)
 }
 
 // upstreams are the pools of connections, by what makes them unlike.
 type upstreams struct {
 	mu    sync.Mutex // guards pools
-	pools map[string]*http.Transport
+	pools map[poolKey]*pool
+}
+
+// poolKey is what makes pools unlike. Of roots and certificate it has digests.
+type poolKey struct {
+	host              string
+	port              uint16
+	name              string // in the API server's certificate
+	roots, credential [sha256.Size]byte
+}
+
+// pool is an API server as it is authenticated in one way.
+type pool struct {
+	transport *http.Transport
+	// upgraded is for connections that are upgraded, which HTTP/2 has no way for.
+	upgraded *tls.Config
+	spares   spares
 }
 
 const (
@@ -50,40 +66,43 @@ type dialKey struct{}
 // upstream finds the credential and the pool for a request.
 func (x *exchange) upstream(ctx context.Context) (*upstream, error) {
 	u := &upstream{host: hostOf(x.rules.Destination, x.session.Host), dial: x.session.DialUpstream}
+	key := poolKey{host: u.host, port: x.rules.Port(), name: u.host}
 	var (
-		ca          []byte
-		certificate []tls.Certificate
-		err         error
+		ca    []byte
+		lease *session.Lease
+		err   error
 	)
-	name, key := u.host, ""
-	if settings := x.rules.Kubernetes(); settings.HasLease {
-		lease, err := x.session.Credentials.Lease(ctx, settings.Lease.Policy, settings.Lease.Target)
-		if err != nil {
+	settings := x.rules.Kubernetes()
+	if settings.HasLease {
+		if lease, err = x.session.Credentials.Lease(ctx, settings.Lease.Policy, settings.Lease.Target); err != nil {
 			return nil, err
 		}
 		u.token, ca = lease.Token, lease.CAPEM
 		if lease.ServerName != "" {
-			name = lease.ServerName
+			key.name = lease.ServerName
 		}
 		if len(lease.CertificatePEM) > 0 {
-			pair, err := tls.X509KeyPair(lease.CertificatePEM, lease.KeyPEM)
-			if err != nil {
-				return nil, fmt.Errorf("the client certificate of target %s cannot be read", settings.Lease.Target)
-			}
-			certificate = []tls.Certificate{pair}
-			key = digestOf(string(lease.CertificatePEM), string(lease.KeyPEM))
+			key.credential = sha256.Sum256(slices.Concat(lease.CertificatePEM, []byte{0}, lease.KeyPEM))
 		}
 	} else if u.token, ca, err = x.account.current(); err != nil {
 		return nil, err
 	}
-	roots := x509.NewCertPool()
-	if !roots.AppendCertsFromPEM(ca) {
-		return nil, errors.New("the API server's root holds no certificate")
-	}
-	u.tls = &tls.Config{ServerName: name, RootCAs: roots, Certificates: certificate, MinVersion: tls.VersionTLS12}
-	sum := sha256.Sum256(ca)
-	u.transport = x.upstreams.of(fmt.Sprint(u.host, " ", x.rules.Port(), " ", name, " ", hex.EncodeToString(sum[:]), " ", key), u.tls, x.opts.ConnectTimeout)
-	return u, nil
+	key.roots = sha256.Sum256(ca)
+	u.pool, err = x.upstreams.of(key, x.opts.ConnectTimeout, func() (*tls.Config, error) {
+		config := &tls.Config{ServerName: key.name, RootCAs: x509.NewCertPool(), MinVersion: tls.VersionTLS12, ClientSessionCache: tls.NewLRUClientSessionCache(2)}
+		if !config.RootCAs.AppendCertsFromPEM(ca) {
+			return nil, errors.New("the API server's root holds no certificate")
+		}
+		if lease != nil && len(lease.CertificatePEM) > 0 {
+			pair, err := tls.X509KeyPair(lease.CertificatePEM, lease.KeyPEM)
+			if err != nil {
+				return nil, fmt.Errorf("the client certificate of target %s cannot be read", settings.Lease.Target)
+			}
+			config.Certificates = []tls.Certificate{pair}
+		}
+		return config, nil
+	})
+	return u, err
 }
 
 // hostOf is the policy's name for the API server: the one that the agent asked for, else the first.
@@ -97,24 +116,38 @@ func hostOf(d *policy.Destination, asked string) string {
 	return hosts[0]
 }
 
-// of returns the pool of the key.
-func (u *upstreams) of(key string, config *tls.Config, handshake time.Duration) *http.Transport {
+// of returns the pool of the key, made with the configuration where there is none yet.
+func (u *upstreams) of(key poolKey, handshake time.Duration, configure func() (*tls.Config, error)) (*pool, error) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if t := u.pools[key]; t != nil {
-		return t
+	if p := u.pools[key]; p != nil {
+		return p, nil
 	}
-	for old, t := range u.pools {
+	config, err := configure()
+	if err != nil {
+		return nil, err
+	}
+	for old, p := range u.pools {
 		if len(u.pools) < maxPools {
 			break
 		}
-		t.CloseIdleConnections()
+		p.transport.CloseIdleConnections()
 		delete(u.pools, old)
 	}
+	p := &pool{transport: newTransport(config, handshake), upgraded: config.Clone(), spares: spares{age: spareAge}}
+	p.upgraded.NextProtos = []string{"http/1.1"}
+	if u.pools == nil {
+		u.pools = make(map[poolKey]*pool)
+	}
+	u.pools[key] = p
+	return p, nil
+}
+
+func newTransport(config *tls.Config, handshake time.Duration) *http.Transport {
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
 	protocols.SetHTTP2(true)
-	t := &http.Transport{
+	return &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			dial, ok := ctx.Value(dialKey{}).(func(context.Context) (net.Conn, error))
 			if !ok {
@@ -129,29 +162,6 @@ func (u *upstreams) of(key string, config *tls.Config, handshake time.Duration) 
 			SendPingTimeout: pingAfter, PingTimeout: pingTimeout,
 		},
 	}
-	if u.pools == nil {
-		u.pools = make(map[string]*http.Transport)
-	}
-	u.pools[key] = t
-	return t
-}
-
-// connect opens a connection of its own for a request that is to be upgraded.
-func (u *upstream) connect(ctx context.Context, timeout time.Duration) (net.Conn, error) {
-	ctx, cancel := context.WithTimeout(ctx, timeout)
-	defer cancel()
-	conn, err := u.dial(ctx)
-	if err != nil {
-		return nil, err
-	}
-	config := u.tls.Clone()
-	config.NextProtos = []string{"http/1.1"}
-	secured := tls.Client(conn, config)
-	if err := secured.HandshakeContext(ctx); err != nil {
-		conn.Close()
-		return nil, err
-	}
-	return secured, nil
 }
 
 // authorize presents the credential.
