@@ -67,7 +67,7 @@ func TestApprovals(t *testing.T) {
 		}
 		defer conn.Close(context.Background())
 		done := later(conn, update)
-		ask := s.desk.next(t, 1)
+		ask := s.desk.Next(t, 1)
 		select {
 		case n := <-notices:
 			if !strings.Contains(n.Message, "apr-1") || !strings.Contains(n.Hint, "kubectl patch apr apr-1 -n prod") || !strings.Contains(n.Hint, `"verdict":"Approve"`) {
@@ -85,11 +85,11 @@ func TestApprovals(t *testing.T) {
 			t.Fatalf("it ran before anybody approved: %+v", o)
 		case <-time.After(100 * time.Millisecond):
 		}
-		s.desk.decide(1, "Approved", "")
+		s.desk.Decide(1, "Approved", "")
 		if o := await(t, done); o.err != nil {
 			t.Fatal(o.err)
 		}
-		events := s.log.find(record.KindApproval, func(e record.Event) bool { return e.Decision == "Approved" })
+		events := s.log.Find(record.KindApproval, func(e record.Event) bool { return e.Decision == "Approved" })
 		if len(events) != 1 || events[0].Request != "apr-1" || events[0].Deciders[0] != "alice" {
 			t.Fatalf("recorded %+v", events)
 		}
@@ -106,7 +106,7 @@ func TestApprovals(t *testing.T) {
 			{"SET application_name = 'another'; " + update, "nightly cleanup"},
 		} {
 			_, _ = query(conn, c.sql)
-			if got := s.desk.next(t, i+1).Justification; !strings.HasPrefix(got, c.want) || strings.Contains(got, "jane.doe") {
+			if got := s.desk.Next(t, i+1).Justification; !strings.HasPrefix(got, c.want) || strings.Contains(got, "jane.doe") {
 				t.Fatalf("%s: got %q, want %q", c.sql, got, c.want)
 			}
 		}
@@ -122,15 +122,15 @@ func TestApprovals(t *testing.T) {
 			s := newSidecar(t, unfiltered(60, "Refuse"))
 			conn := s.connect(t, "")
 			done := later(conn, update)
-			s.desk.next(t, 1)
-			s.desk.decide(1, end.state, end.reason)
+			s.desk.Next(t, 1)
+			s.desk.Decide(1, end.state, end.reason)
 			wantError(t, await(t, done).err, end.code, "apr-1", end.words, "unfiltered-writes")
 			rows(t, conn, "SELECT 1")
 		})
 	}
 	t.Run("nobody can be asked", func(t *testing.T) {
 		s := newSidecar(t, unfiltered(60, "Refuse"))
-		s.set(func() { s.desk.down = true })
+		s.desk.Down()
 		conn := s.connect(t, "")
 		_, err := query(conn, update)
 		wantError(t, err, "58000", "cannot be reached")
@@ -140,16 +140,14 @@ func TestApprovals(t *testing.T) {
 		s := newSidecar(t, unfiltered(60, "Refuse"))
 		conn := s.connect(t, "")
 		done := later(conn, update)
-		s.desk.next(t, 1)
+		s.desk.Next(t, 1)
 		time.Sleep(50 * time.Millisecond)
 		if err := conn.CancelRequest(context.Background()); err != nil {
 			t.Fatal(err)
 		}
 		wantError(t, await(t, done).err, "57014", "canceling statement")
 		rows(t, conn, "SELECT 1")
-		s.desk.mu.Lock()
-		defer s.desk.mu.Unlock()
-		if s.desk.requests[0].withdrew != 1 {
+		if s.desk.Withdrawn(1) != 1 {
 			t.Fatal("the request still waits")
 		}
 	})
@@ -158,13 +156,10 @@ func TestApprovals(t *testing.T) {
 		conn := s.connect(t, "")
 		k := talk(t, conn)
 		k.send(q(update))
-		s.desk.next(t, 1)
+		s.desk.Next(t, 1)
 		k.conn.Close()
 		for range 100 {
-			s.desk.mu.Lock()
-			gone := s.desk.requests[0].withdrew == 1
-			s.desk.mu.Unlock()
-			if gone {
+			if s.desk.Withdrawn(1) == 1 {
 				return
 			}
 			time.Sleep(20 * time.Millisecond)
@@ -175,8 +170,8 @@ func TestApprovals(t *testing.T) {
 		s := newSidecar(t, unfiltered(60, "Refuse"))
 		k := talk(t, s.connect(t, ""))
 		k.send(q("SELECT 1"), q(update), q("SELECT 3"))
-		s.desk.next(t, 1)
-		s.desk.decide(1, "Approved", "")
+		s.desk.Next(t, 1)
+		s.desk.Decide(1, "Approved", "")
 		if got := k.until("Z", 3); got != "T(1) D(1) C(SELECT 1) Z(I) N(waiting for approval: request apr-1) C(UPDATE 0) Z(I) T(1) D(3) C(SELECT 1) Z(I)" {
 			t.Fatal(got)
 		}
@@ -191,7 +186,7 @@ func TestApprovals(t *testing.T) {
 			t.Fatalf("status %c", conn.TxStatus())
 		}
 		rows(t, conn, "ROLLBACK")
-		s.desk.decide(1, "Approved", "")
+		s.desk.Decide(1, "Approved", "")
 		rows(t, conn, "BEGIN; SELECT 1")
 		rows(t, conn, update)
 		rows(t, conn, "COMMIT")
@@ -201,8 +196,8 @@ func TestApprovals(t *testing.T) {
 		conn := s.connect(t, "")
 		rows(t, conn, "BEGIN")
 		done := later(conn, update)
-		s.desk.next(t, 1)
-		s.desk.decide(1, "Approved", "")
+		s.desk.Next(t, 1)
+		s.desk.Decide(1, "Approved", "")
 		if o := await(t, done); o.err != nil {
 			t.Fatal(o.err)
 		}
@@ -215,7 +210,7 @@ func TestApprovals(t *testing.T) {
 		wantError(t, err, "42501", "apr-1", "once it is approved")
 		_, err = query(conn, update)
 		wantError(t, err, "42501", "apr-1")
-		s.desk.decide(1, "Approved", "")
+		s.desk.Decide(1, "Approved", "")
 		rows(t, conn, update)
 		_, err = query(conn, update)
 		wantError(t, err, "42501", "apr-2")
@@ -230,25 +225,25 @@ func TestApprovals(t *testing.T) {
 		if got := run("7", "x"); got != "1 E(42501) Z(I)" {
 			t.Fatal(got)
 		}
-		s.desk.decide(1, "Approved", "")
+		s.desk.Decide(1, "Approved", "")
 		if got := run("8", "x"); got != "1 E(42501) Z(I)" {
 			t.Fatal(got)
 		}
 		if got := run("7", "y"); got != "1 E(42501) Z(I)" {
 			t.Fatal(got)
 		}
-		if n := s.desk.count(); n != 3 {
+		if n := s.desk.Count(); n != 3 {
 			t.Fatalf("%d requests", n)
 		}
 		if got := run("7", "x"); got != "1 2 C(UPDATE 0) Z(I)" {
 			t.Fatal(got)
 		}
-		if text := s.desk.asked(1).Text; !strings.Contains(text, "$1 = '7', $2 = 'x'") {
+		if text := s.desk.Next(t, 1).Text; !strings.Contains(text, "$1 = '7', $2 = 'x'") {
 			t.Fatal(text)
 		}
 		k.send(q(update))
 		k.until("Z", 1)
-		s.desk.decide(4, "Approved", "")
+		s.desk.Decide(4, "Approved", "")
 		k.send(q("SET search_path = public, pg_catalog"), q(update))
 		if got := k.until("Z", 2); !strings.HasSuffix(got, "E(42501) Z(I)") {
 			t.Fatal(got)
@@ -259,7 +254,7 @@ func TestApprovals(t *testing.T) {
 		begun := s.connect(t, "search_path=pg_catalog,public")
 		_, err = query(begun, update)
 		wantError(t, err, "42501", "apr-7")
-		if text := s.desk.asked(7).Text; !strings.Contains(text, "search_path pg_catalog, public") {
+		if text := s.desk.Next(t, 7).Text; !strings.Contains(text, "search_path pg_catalog, public") {
 			t.Fatal(text)
 		}
 	})
@@ -267,12 +262,12 @@ func TestApprovals(t *testing.T) {
 		s := newSidecar(t, unfiltered(60, "Refuse"))
 		k := talk(t, s.connect(t, ""))
 		k.send(parse("", "UPDATE notes SET body = body WHERE id = $1"), bind("", "", "1"), describe('P', ""), execute("", 0), syncing)
-		s.desk.next(t, 1)
+		s.desk.Next(t, 1)
 		time.Sleep(50 * time.Millisecond)
 		if got := direct(t, "SELECT count(*) FROM pg_locks l JOIN pg_class c ON c.oid = l.relation WHERE c.relname = 'notes'"); got[0][0] != "0" {
 			t.Fatalf("%s locks are held", got[0][0])
 		}
-		s.desk.decide(1, "Approved", "")
+		s.desk.Decide(1, "Approved", "")
 		if got := k.until("Z", 1); got != "1 N(waiting for approval: request apr-1) 2 n C(UPDATE 1) Z(I)" {
 			t.Fatal(got)
 		}
@@ -284,7 +279,7 @@ func TestApprovals(t *testing.T) {
 		if got := k.until("Z", 2); got != "E(42703) Z(I) T(1) D(1) C(SELECT 1) Z(I)" {
 			t.Fatal(got)
 		}
-		if n := s.desk.count(); n != 0 {
+		if n := s.desk.Count(); n != 0 {
 			t.Fatalf("%d requests", n)
 		}
 	})
@@ -304,10 +299,10 @@ func TestApprovals(t *testing.T) {
 		s := newSidecar(t, pg)
 		conn := s.connect(t, "")
 		done := later(conn, update)
-		s.desk.next(t, 1)
+		s.desk.Next(t, 1)
 		pg.Rules = []policy.Rule{{Name: "closed", Match: policy.Match{Commands: []string{"UPDATE"}}, Action: policy.Deny, Message: "closed for today"}}
 		s.destination.Store(destination(t, pg))
-		s.desk.decide(1, "Approved", "")
+		s.desk.Decide(1, "Approved", "")
 		wantError(t, await(t, done).err, "42501", "closed for today")
 	})
 	t.Run("what SQL prepared is asked about where it is executed", func(t *testing.T) {
@@ -316,7 +311,7 @@ func TestApprovals(t *testing.T) {
 		rows(t, conn, "PREPARE p AS "+update)
 		_, err := query(conn, "EXECUTE p")
 		wantError(t, err, "42501", "apr-1")
-		s.desk.decide(1, "Approved", "")
+		s.desk.Decide(1, "Approved", "")
 		rows(t, conn, "EXECUTE p")
 		_, err = query(conn, "EXPLAIN ANALYZE EXECUTE p")
 		wantError(t, err, "42501", "apr-2")
@@ -327,8 +322,8 @@ func TestApprovals(t *testing.T) {
 		s := newSidecar(t, unfiltered(0, "Refuse"))
 		conn := s.connect(t, "")
 		_, _ = query(conn, update)
-		s.desk.decide(1, "Approved", "")
-		s.log.fails(nil, errors.New("the operator does not acknowledge"))
+		s.desk.Decide(1, "Approved", "")
+		s.log.Fails(nil, errors.New("the operator does not acknowledge"))
 		_, err := query(conn, update)
 		wantError(t, err, "58000", "does not acknowledge", "onFailure: Block")
 		rows(t, conn, "SELECT 1")
@@ -344,10 +339,10 @@ func TestApprovals(t *testing.T) {
 			conn, err = s.tryConnect("", nil)
 			got <- err
 		}()
-		if ask := s.desk.next(t, 1); ask.Verdict.Rule != "access" || !strings.Contains(ask.Text, `"app"`) {
+		if ask := s.desk.Next(t, 1); ask.Verdict.Rule != "access" || !strings.Contains(ask.Text, `"app"`) {
 			t.Fatalf("asked %+v", ask)
 		}
-		s.desk.decide(1, "Approved", "")
+		s.desk.Decide(1, "Approved", "")
 		if err := <-got; err != nil {
 			t.Fatal(err)
 		}
@@ -367,13 +362,10 @@ func TestApprovals(t *testing.T) {
 			conn, err = s.tryConnect("application_name='nightly report, ticket 4711'", nil)
 			got <- err
 		}()
-		if ask := s.desk.next(t, 1); ask.Justification != "nightly report, ticket 4711" {
+		if ask := s.desk.Next(t, 1); ask.Justification != "nightly report, ticket 4711" {
 			t.Fatalf("asked %+v", ask)
 		}
-		s.desk.mu.Lock()
-		s.desk.requests[0].until = time.Now().Add(3 * time.Second)
-		s.desk.mu.Unlock()
-		s.desk.decide(1, "Approved", "")
+		s.desk.ApproveUntil(1, time.Now().Add(3*time.Second))
 		if err := <-got; err != nil {
 			t.Fatal(err)
 		}
@@ -394,8 +386,8 @@ func TestApprovals(t *testing.T) {
 		s.set(func() { s.leaseErr = errors.New("nothing may be leased here") })
 		got := make(chan error, 1)
 		go func() { _, err := s.tryConnect("", nil); got <- err }()
-		s.desk.next(t, 1)
-		s.desk.decide(1, "Denied", "not this week")
+		s.desk.Next(t, 1)
+		s.desk.Decide(1, "Denied", "not this week")
 		wantError(t, <-got, "42501", "apr-1", "not this week", "Connect again")
 	})
 	t.Run("a session that is not waited for is refused with the request's name", func(t *testing.T) {
@@ -404,7 +396,7 @@ func TestApprovals(t *testing.T) {
 		})
 		_, err := s.tryConnect("", nil)
 		wantError(t, err, "42501", "apr-1", "once the request is approved")
-		s.desk.decide(1, "Approved", "")
+		s.desk.Decide(1, "Approved", "")
 		rows(t, s.connect(t, ""), "SELECT 1")
 	})
 	t.Run("who hangs up while a session is asked for is not waited for", func(t *testing.T) {
@@ -418,12 +410,10 @@ func TestApprovals(t *testing.T) {
 		if _, err := conn.Write(startup(3<<16, "user", "any", "database", "app")); err != nil {
 			t.Fatal(err)
 		}
-		s.desk.next(t, 1)
+		s.desk.Next(t, 1)
 		conn.Close()
-		s.log.find(record.KindDisconnect, nil)
-		s.desk.mu.Lock()
-		defer s.desk.mu.Unlock()
-		if s.desk.requests[0].withdrew != 1 {
+		s.log.Find(record.KindDisconnect, nil)
+		if s.desk.Withdrawn(1) != 1 {
 			t.Fatal("it still waits")
 		}
 	})
@@ -433,11 +423,11 @@ func TestApprovals(t *testing.T) {
 		s := newSidecar(t, pg)
 		conn := s.connect(t, "")
 		done := later(conn, "SELECT '"+string([]byte{0xc3, 0x28})+"'")
-		ask := s.desk.next(t, 1)
+		ask := s.desk.Next(t, 1)
 		if !utf8.ValidString(ask.Text) || ask.Verdict.Rule != policy.RuleUnrecognised {
 			t.Fatalf("asked %+v", ask)
 		}
-		s.desk.decide(1, "Approved", "")
+		s.desk.Decide(1, "Approved", "")
 		e := wantError(t, await(t, done).err, "22021")
 		if !strings.Contains(e.Message, "withheld") {
 			t.Fatalf("said %q", e.Message)
@@ -450,16 +440,16 @@ func TestRecordingFailures(t *testing.T) {
 	t.Run("a statement that cannot be recorded does not run", func(t *testing.T) {
 		s := newSidecar(t, allowAll())
 		conn := s.connect(t, "")
-		s.log.fails(errors.New("the spool is full"), nil)
+		s.log.Fails(errors.New("the spool is full"), nil)
 		_, err := query(conn, "SELECT 1")
 		wantError(t, err, "58000", "the spool is full")
-		s.log.fails(nil, nil)
+		s.log.Fails(nil, nil)
 		rows(t, conn, "SELECT 1")
 	})
 	t.Run("Acknowledged: writes wait for the operator, reads do not", func(t *testing.T) {
 		s := newSidecar(t, allowAll(), func(p *policy.Policy) { p.Recording.Durability = policy.Acknowledged })
 		conn := s.connect(t, "")
-		s.log.fails(nil, errors.New("the operator does not acknowledge"))
+		s.log.Fails(nil, errors.New("the operator does not acknowledge"))
 		rows(t, conn, "SELECT 1")
 		_, err := query(conn, "INSERT INTO scratch VALUES (40, 'x')")
 		wantError(t, err, "58000", "does not acknowledge")

@@ -248,7 +248,7 @@ func TestUpstream(t *testing.T) {
 			if strings.Contains(e.Message+e.Detail+e.Hint, agentPassword) {
 				t.Fatalf("the password shows: %+v", e)
 			}
-			ends := s.log.find(record.KindDisconnect, nil)
+			ends := s.log.Find(record.KindDisconnect, nil)
 			if len(ends) != 1 || ends[0].Error == "" || strings.Contains(ends[0].Error, agentPassword) {
 				t.Fatalf("recorded %+v", ends)
 			}
@@ -332,7 +332,7 @@ func TestUpstream(t *testing.T) {
 	})
 	t.Run("a session that cannot be recorded does not begin", func(t *testing.T) {
 		s := newSidecar(t, allowAll())
-		s.log.fails(errors.New("the spool is full"), nil)
+		s.log.Fails(errors.New("the spool is full"), nil)
 		_, err := s.tryConnect("", nil)
 		wantError(t, err, "58000", "the spool is full")
 	})

@@ -40,7 +40,7 @@ func onLoop(t *testing.T, s *sidecar, what string, f func(*looped) bool) {
 func held(t *testing.T, s *sidecar, word string) (entered chan struct{}, release func()) {
 	t.Helper()
 	entered, released := make(chan struct{}), make(chan struct{})
-	s.log.before(func(e record.Event) {
+	s.log.Before(func(e record.Event) {
 		if strings.Contains(e.Text, word) {
 			close(entered)
 			<-released
@@ -160,7 +160,7 @@ func TestFaultEndsItsSessionAlone(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := newSidecar(t, allowAll())
 			conn, other := s.connect(t, ""), s.connect(t, "")
-			s.log.before(func(e record.Event) {
+			s.log.Before(func(e record.Event) {
 				if strings.Contains(e.Text, "faulty") {
 					panic("a fault")
 				}
@@ -170,7 +170,7 @@ func TestFaultEndsItsSessionAlone(t *testing.T) {
 			}
 			rows(t, other, "SELECT 1")
 			rows(t, s.connect(t, ""), "SELECT 1")
-			ends := s.log.find(record.KindDisconnect, func(e record.Event) bool { return e.Error == errBroken.Error() })
+			ends := s.log.Find(record.KindDisconnect, func(e record.Event) bool { return e.Error == errBroken.Error() })
 			if len(ends) != 1 {
 				t.Fatalf("recorded %+v", ends)
 			}

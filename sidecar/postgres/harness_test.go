@@ -17,6 +17,7 @@ import (
 
 	"github.com/chaperone-dev/chaperone/sidecar/policy"
 	"github.com/chaperone-dev/chaperone/sidecar/session"
+	"github.com/chaperone-dev/chaperone/sidecar/session/sessiontest"
 	"github.com/chaperone-dev/chaperone/test/postgresserver"
 	"github.com/chaperone-dev/chaperone/test/postgressidecar"
 )
@@ -148,8 +149,8 @@ type sidecar struct {
 	lease       atomic.Pointer[session.Lease]
 	leaseErr    error
 	upstream    func(context.Context) (net.Conn, error)
-	log         *log
-	desk        *desk
+	log         *sessiontest.Log
+	desk        *sessiontest.Desk
 	setting     sync.Mutex // orders set before the connections behind it
 }
 
@@ -182,13 +183,12 @@ func destination(t testing.TB, pg policy.Postgres, change ...func(*policy.Policy
 func newSidecar(t testing.TB, pg policy.Postgres, change ...func(*policy.Policy)) *sidecar {
 	t.Helper()
 	s := &sidecar{Protocol: New(Options{Driver: underTest, HandshakeTimeout: 5 * time.Second, ConnectTimeout: 5 * time.Second, FlushTimeout: 2 * time.Second}),
-		log: &log{}, desk: &desk{changed: make(chan struct{})}}
+		log: &sessiontest.Log{}, desk: sessiontest.NewDesk()}
 	s.destination.Store(destination(t, pg, change...))
 	s.lease.Store(&session.Lease{Username: "agent", Password: agentPassword})
 	s.dial(server.Address())
 	s.Front = &postgressidecar.Front{
 		Protocol: s.Protocol, Rules: s.destination.Load, Dial: s.dialUpstream, Credentials: s, Approvals: s.desk, Recorder: s.log,
-		Ended: s.log.ended,
 	}
 	if err := s.Start(); err != nil {
 		t.Fatal(err)

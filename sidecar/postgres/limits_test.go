@@ -160,7 +160,7 @@ func TestServerEnds(t *testing.T) {
 			t.Fatal(err)
 		}
 		rows(t, s.connect(t, "dbname=postgres"), "SELECT 1")
-		if ends := s.log.find(record.KindDisconnect, func(e record.Event) bool { return e.Error != "" }); len(ends) == 0 {
+		if ends := s.log.Find(record.KindDisconnect, func(e record.Event) bool { return e.Error != "" }); len(ends) == 0 {
 			t.Fatal("not recorded")
 		}
 	})
@@ -184,7 +184,7 @@ func TestBigThings(t *testing.T) {
 				if r.Err != nil || string(r.Rows[0][0]) != fmt.Sprint(16<<20) {
 					t.Fatalf("%v %v", r.Rows, r.Err)
 				}
-				events := s.log.find(record.KindCommand, func(e record.Event) bool { return strings.Contains(e.Text, "length($1::text)") })
+				events := s.log.Find(record.KindCommand, func(e record.Event) bool { return strings.Contains(e.Text, "length($1::text)") })
 				if len(events) != 1 || !strings.Contains(events[0].Text, "(16777216 bytes)") || len(events[0].Text) > 1000 {
 					t.Fatalf("recorded %+v", events)
 				}

@@ -99,7 +99,7 @@ func TestMaskedRows(t *testing.T) {
 		})
 	}
 	t.Run("what was masked is counted", func(t *testing.T) {
-		if got := s.log.find(record.KindResult, func(e record.Event) bool { return e.Masked > 0 }); len(got) == 0 {
+		if got := s.log.Find(record.KindResult, func(e record.Event) bool { return e.Masked > 0 }); len(got) == 0 {
 			t.Fatal("nothing")
 		}
 	})
@@ -412,7 +412,7 @@ func TestMaskedTexts(t *testing.T) {
 	})
 	t.Run("and at what is recorded", func(t *testing.T) {
 		rows(t, conn, "SELECT '4111 1111 1111 1111'")
-		for _, e := range s.log.find(record.KindCommand, nil) {
+		for _, e := range s.log.Find(record.KindCommand, nil) {
 			if strings.Contains(e.Text, "4111 1111") {
 				t.Fatalf("recorded %q", e.Text)
 			}

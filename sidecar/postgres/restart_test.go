@@ -84,7 +84,7 @@ func TestNoBackendKeyData(t *testing.T) {
 		t.Fatal("the agent was given no key")
 	}
 	done := later(conn, update)
-	s.desk.next(t, 1)
+	s.desk.Next(t, 1)
 	if err := conn.CancelRequest(context.Background()); err != nil {
 		t.Fatal(err)
 	}

@@ -78,16 +78,16 @@ func TestSimpleQueries(t *testing.T) {
 		}
 	})
 	t.Run("statements, verdicts and results are recorded", func(t *testing.T) {
-		denied := s.log.find(record.KindCommand, func(e record.Event) bool { return e.Verdict == "Deny" })
+		denied := s.log.Find(record.KindCommand, func(e record.Event) bool { return e.Verdict == "Deny" })
 		if len(denied) == 0 || denied[0].Text != "DROP TABLE customers" || denied[0].Rule != "no-schema-change" || denied[0].Generation != 3 || len(denied[0].Digest) != 64 {
 			t.Fatalf("got %+v", denied)
 		}
-		allowed := s.log.find(record.KindCommand, func(e record.Event) bool { return e.Verdict == "Allow" })
-		results := s.log.find(record.KindResult, func(e record.Event) bool { return e.Command == allowed[0].Command })
+		allowed := s.log.Find(record.KindCommand, func(e record.Event) bool { return e.Verdict == "Allow" })
+		results := s.log.Find(record.KindResult, func(e record.Event) bool { return e.Command == allowed[0].Command })
 		if len(results) != 1 || results[0].Rows != 3 || results[0].Tag != "SELECT 3" {
 			t.Fatalf("got %+v", results)
 		}
-		connects := s.log.find(record.KindConnect, nil)
+		connects := s.log.Find(record.KindConnect, nil)
 		if connects[0].User != "agent" || connects[0].Database != "app" || connects[0].Client != "test" || connects[0].Peer != "192.0.2.7:5432" {
 			t.Fatalf("got %+v", connects[0])
 		}

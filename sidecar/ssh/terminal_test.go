@@ -63,7 +63,7 @@ func TestATerminalIsRecordedAndMasked(t *testing.T) {
 		t.Fatalf("%d terminals are recorded", len(logs))
 	}
 	logs[0].Find(record.KindDisconnect, nil)
-	events, closed := logs[0].Events()
+	events, closed := logs[0].Events(), logs[0].Closed()
 	var all strings.Builder
 	sizes := []int{}
 	for _, e := range events {

@@ -18,6 +18,7 @@ import (
 	"github.com/chaperone-dev/chaperone/sidecar/kube"
 	"github.com/chaperone-dev/chaperone/sidecar/policy"
 	"github.com/chaperone-dev/chaperone/sidecar/session"
+	"github.com/chaperone-dev/chaperone/sidecar/session/sessiontest"
 	"github.com/chaperone-dev/chaperone/sidecar/trust"
 )
 
@@ -26,11 +27,11 @@ const Placeholder = "held-by-chaperone"
 
 // Sidecar is the Kubernetes protocol behind a listener on loopback.
 type Sidecar struct {
-	Log  *Log
-	Desk *Desk
+	Log  *sessiontest.Log
+	Desk *sessiontest.Desk
 	// Terminals are the logs of terminals, in their order.
 	terminalsMu sync.Mutex // guards terminals
-	terminals   []*Log
+	terminals   []*sessiontest.Log
 
 	// Lease, where it is set, is what the operator leases.
 	Lease atomic.Pointer[session.Lease]
@@ -49,7 +50,7 @@ type Sidecar struct {
 // Front starts a sidecar in front of an API server at address, whose account's token it holds, under the target's rules.
 // dir is for its files.
 func Front(ctx context.Context, dir, address, token string, caPEM []byte, target policy.Kubernetes, change ...func(*policy.Policy)) (*Sidecar, error) {
-	s := &Sidecar{Log: &Log{}, Desk: NewDesk(), upstream: address, dir: dir}
+	s := &Sidecar{Log: &sessiontest.Log{}, Desk: sessiontest.NewDesk(), upstream: address, dir: dir}
 	if err := s.Apply(target, change...); err != nil {
 		return nil, err
 	}
@@ -141,10 +142,10 @@ func (s *Sidecar) Config() *rest.Config {
 }
 
 // Terminals returns the logs of terminals so far.
-func (s *Sidecar) Terminals() []*Log {
+func (s *Sidecar) Terminals() []*sessiontest.Log {
 	s.terminalsMu.Lock()
 	defer s.terminalsMu.Unlock()
-	return append([]*Log(nil), s.terminals...)
+	return append([]*sessiontest.Log(nil), s.terminals...)
 }
 
 func (s *Sidecar) accept(ctx context.Context) {
@@ -175,7 +176,7 @@ func (s *Sidecar) accept(ctx context.Context) {
 func (s *Sidecar) terminal() session.Recorder {
 	s.terminalsMu.Lock()
 	defer s.terminalsMu.Unlock()
-	l := &Log{}
+	l := &sessiontest.Log{}
 	s.terminals = append(s.terminals, l)
 	return l
 }

@@ -28,7 +28,7 @@ func next(t testing.TB, s *kubeserver.Sidecar, n int) session.Ask {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
-	ask, err := s.Desk.Next(ctx, n)
+	ask, err := s.Desk.Filed(ctx, n)
 	if err != nil {
 		t.Fatal(err)
 	}

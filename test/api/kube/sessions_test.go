@@ -3,6 +3,7 @@ package kube_test
 import (
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/chaperone-dev/chaperone/sidecar/policy"
@@ -80,7 +81,8 @@ func TestARuleForAContainerFindsTheOnlyOne(t *testing.T) {
 }
 
 func TestAnExecWaitsForItsApproval(t *testing.T) {
-	overBoth(t, func(t *testing.T, environment []string, mark string) {
+	overBoth(t, func(t *testing.T, environment []string, _ string) {
+		mark := unique()
 		s := front(t, sessions(policy.Rule{
 			Name: "asked", Action: policy.RequireApproval, Match: policy.Match{Programs: []string{"echo"}},
 			Approval: &policy.Approval{Required: 1, TimeoutSeconds: 300, WaitSeconds: 300},
@@ -135,7 +137,7 @@ func TestATerminalIsRecordedByItself(t *testing.T) {
 func TestTheEndOfAccessEndsALiveSession(t *testing.T) {
 	overBoth(t, func(t *testing.T, environment []string, _ string) {
 		s := front(t, sessions(), func(p *policy.Policy) {
-			p.Targets[0].Access = &policy.Access{MaxDurationSeconds: 2}
+			p.Targets[0].Access = &policy.Access{MaxDurationSeconds: 8}
 		})
 		got := through(t, s, environment, "", "exec", "solo", "--", "sh", "-c", "echo begun; exec sleep 600")
 		if got.code == 0 || got.stdout != "begun\n" || !strings.Contains(got.stderr, "the time that access was granted for is over") {
@@ -147,14 +149,14 @@ func TestTheEndOfAccessEndsALiveSession(t *testing.T) {
 
 func TestWhatCannotBeRecordedIsNotShown(t *testing.T) {
 	overBoth(t, func(t *testing.T, environment []string, _ string) {
-		s := front(t, sessions())
+		s, sign := front(t, sessions()), "go"+unique()
 		done := make(chan result, 1)
 		go func() {
-			done <- through(t, s, environment, "", "exec", "solo", "--", "sh", "-c", "echo shown; while ! [ -e go"+environmentName(environment)+" ]; do sleep 0.1; done; echo hidden; sleep 60")
+			done <- through(t, s, environment, "", "exec", "solo", "--", "sh", "-c", "echo shown; while ! [ -e "+sign+" ]; do sleep 0.1; done; echo hidden; sleep 60")
 		}()
 		s.Log.Find(record.KindOutput, nil)
 		s.Log.Fails(record.ErrNotKept, nil)
-		if got := direct(t, nil, "", "exec", "solo", "--", "touch", "go"+environmentName(environment)); got.code != 0 {
+		if got := direct(t, nil, "", "exec", "solo", "--", "touch", sign); got.code != 0 {
 			t.Fatalf("%+v", got)
 		}
 		if got := <-done; got.code == 0 || strings.Contains(got.stdout, "hidden") || !strings.Contains(got.stderr, "cannot be recorded") {
@@ -163,4 +165,7 @@ func TestWhatCannotBeRecordedIsNotShown(t *testing.T) {
 	})
 }
 
-func environmentName(environment []string) string { return fmt.Sprint(len(environment)) }
+// marks make what a test leaves behind its own, also when it runs again.
+var marks atomic.Int64
+
+func unique() string { return fmt.Sprintf("mark%d", marks.Add(1)) }

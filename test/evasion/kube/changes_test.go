@@ -83,7 +83,7 @@ func TestAPortThatWasNotNamedIsNotForwarded(t *testing.T) {
 			s := front(t, policy.Kubernetes{DefaultAction: policy.Deny, Rules: []policy.Rule{rule}})
 			if rule.Approval != nil {
 				go func() {
-					if _, err := s.Desk.Next(t.Context(), 1); err == nil {
+					if _, err := s.Desk.Filed(t.Context(), 1); err == nil {
 						s.Desk.Decide(1, "Approved", "")
 					}
 				}()
@@ -154,7 +154,7 @@ func TestAnApprovalUnderOnePolicyIsNoneUnderAnother(t *testing.T) {
 	}
 	under := make(chan string, 1)
 	go func() {
-		ask, err := s.Desk.Next(t.Context(), 1)
+		ask, err := s.Desk.Filed(t.Context(), 1)
 		if err == nil {
 			s.Desk.Decide(1, "Approved", "")
 		}

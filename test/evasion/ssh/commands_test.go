@@ -92,7 +92,7 @@ func (a *adversary) try(t *testing.T, under string, c *script) {
 
 // recorded is how many commands were recorded.
 func (a *adversary) recorded() int {
-	events, _ := a.sidecar.Log.Events()
+	events := a.sidecar.Log.Events()
 	n := 0
 	for _, e := range events {
 		if e.Kind == record.KindCommand {

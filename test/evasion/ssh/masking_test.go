@@ -112,7 +112,7 @@ func TestMasking(t *testing.T) {
 		}
 		logs := append(s.Terminals(), s.Log)
 		for _, log := range logs {
-			events, _ := log.Events()
+			events := log.Events()
 			for _, e := range events {
 				if l := leaked(e.Text); l != "" {
 					t.Errorf("recorded %q as a text: %.200q", l, e.Text)
