@@ -3,6 +3,7 @@ package kube_test
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -36,8 +37,9 @@ func terminal(t testing.TB, s *kubeserver.Sidecar, environment []string, columns
 		}
 		out.Write(seen)
 	}
-	time.Sleep(300 * time.Millisecond) // the size follows in a frame of its own
-	if _, err := io.WriteString(p, typed); err != nil {
+	// The size follows in a frame of its own.
+	sized := fmt.Sprintf("until [ \"$(stty size | tr ' ' x)\" = %dx%d ]; do sleep 0.05; done\n", lines, columns)
+	if _, err := io.WriteString(p, sized+typed); err != nil {
 		t.Fatal(err)
 	}
 	_, _ = io.Copy(&out, p)
