@@ -290,17 +290,21 @@ func droppedConnection(ctx context.Context, through bool) (saw []string, err err
 		return nil, err
 	}
 	defer stop()
+	// The network in between is a relay: what it holds is a connection's end as neither side's program has it.
 	var last atomic.Pointer[net.Conn]
 	t := at(server.Authority.PEM, server.Address)
-	reach := t.dial
-	t.dial = func(ctx context.Context, host string) (net.Conn, error) {
-		conn, err := reach(ctx, host)
+	network, err := open(ctx, false, target{hosts: t.hosts, dial: func(ctx context.Context, host string) (net.Conn, error) {
+		conn, err := t.dial(ctx, host)
 		if err == nil {
 			last.Store(&conn)
 		}
 		return conn, err
+	}})
+	if err != nil {
+		return nil, err
 	}
-	road, err := open(ctx, through, t)
+	defer func() { err = errors.Join(err, network.close()) }()
+	road, err := open(ctx, through, at(server.Authority.PEM, func() string { return fmt.Sprintf("127.0.0.1:%d", network.ports[0]) }))
 	if err != nil {
 		return nil, err
 	}
