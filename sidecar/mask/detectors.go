@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/chaperone-dev/chaperone/sidecar/mask/pattern"
 	"github.com/chaperone-dev/chaperone/sidecar/policy"
 )
 
@@ -27,11 +28,13 @@ var names = [kinds]string{"CreditCard", "Email", "IBAN", "USSSN", "CloudKey", "P
 // Names returns the names of all detectors.
 func Names() []string { return slices.Clone(names[:]) }
 
-// Detectors is a set of detectors, ready to use from several goroutines. A nil *Detectors finds nothing.
+// Detectors is a set of detectors, and of a policy's own patterns, ready to use from several goroutines. A nil *Detectors finds nothing.
 type Detectors struct {
 	on      [kinds]bool
 	partial [kinds]bool
 	any     bool
+	// patterns are the policy's own, which are for streams and the texts around them.
+	patterns []*pattern.Pattern
 }
 
 // NewDetectors returns the detectors with these names; what they find is redacted. The error names what is
@@ -49,6 +52,9 @@ func All() *Detectors {
 // Compile returns the union of the rows' detectors. Partial keeps the last four characters of a card, an account
 // or a social security number; every other method, and a detector that several rows name with different
 // methods, redacts: a match inside a text cannot become NULL.
+//
+// The patterns of rows without columns belong to it too, the same pattern once; those of rows with columns are for
+// these alone.
 func Compile(rows []policy.Masking) (*Detectors, error) {
 	d := &Detectors{}
 	for _, row := range rows {
@@ -61,6 +67,14 @@ func Compile(rows []policy.Masking) (*Detectors, error) {
 			d.partial[k] = partial && (!d.on[k] || d.partial[k])
 			d.on[k], d.any = true, true
 		}
+		if row.Pattern == "" || len(row.Columns) > 0 || slices.ContainsFunc(d.patterns, func(p *pattern.Pattern) bool { return p.String() == row.Pattern }) {
+			continue
+		}
+		p, err := pattern.Compile(row.Pattern)
+		if err != nil {
+			return nil, fmt.Errorf("masking pattern %q: %w", row.Pattern, err)
+		}
+		d.patterns, d.any = append(d.patterns, p), true
 	}
 	return d, nil
 }
@@ -80,6 +94,9 @@ func (d *Detectors) Rewrite(dst, src []byte) (out []byte, hits int) {
 	if d.on[privateKey] {
 		scanPrivateKeys(&r)
 	}
+	for _, p := range d.patterns {
+		p.All(src, func(m pattern.Span) { r.replace(int(m.Start), int(m.End)) })
+	}
 	if r.hits == 0 {
 		return src, 0
 	}
@@ -94,7 +111,8 @@ func (d *Detectors) May(src []byte) bool {
 		return false
 	}
 	switch {
-	case d.on[email] && mayEmail(src),
+	case len(d.patterns) > 0,
+		d.on[email] && mayEmail(src),
 		d.on[creditCard] && mayCard(src),
 		d.on[usSSN] && maySSN(src),
 		d.on[iban] && mayIBAN(src),
@@ -138,13 +156,9 @@ type rewriter struct {
 // match replaces src[start:end], but for the bytes that keep names and for the last four letters and digits of
 // what is kept in part. Zero bytes stay too: they stand for what is not text (see flatten).
 func (r *rewriter) match(k kind, start, end int, keep func(byte) bool) {
-	if end <= r.from || start >= r.to {
+	if !r.counts(start, end) {
 		return
 	}
-	if r.out == nil {
-		r.out = append(r.dst[:0], r.src...)
-	}
-	r.hits++
 	if end >= r.to {
 		r.open = min(r.open, start)
 	}
@@ -159,6 +173,30 @@ func (r *rewriter) match(k kind, start, end int, keep func(byte) bool) {
 			shown--
 		default:
 			r.out[i] = '*'
+		}
+	}
+}
+
+// counts tells whether a match is in what is looked at, and makes room for its replacement.
+func (r *rewriter) counts(start, end int) bool {
+	if end <= r.from || start >= r.to {
+		return false
+	}
+	if r.out == nil {
+		r.out = append(r.dst[:0], r.src...)
+	}
+	r.hits++
+	return true
+}
+
+// replace replaces what a pattern matches in src[start:end], but for the ends of lines.
+func (r *rewriter) replace(start, end int) {
+	if !r.counts(start, end) {
+		return
+	}
+	for i, c := range r.src[start:end] {
+		if c != 0 && !isLineBreak(c) {
+			r.out[start+i] = '*'
 		}
 	}
 }

@@ -33,6 +33,9 @@ func (s *Stream) held() int {
 	if d.on[privateKey] {
 		at = min(at, holdPrivateKey(b))
 	}
+	for _, search := range s.searches {
+		at = min(at, int(search.Decided()-s.offset))
+	}
 	return max(at, s.emitted)
 }
 
