@@ -113,7 +113,7 @@ type message struct{ *socket }
 
 func (m message) Read(p []byte) (int, error) {
 	for {
-		n, err := m.frames.Read(p)
+		n, err := m.frames.Fill(p)
 		if n > 0 {
 			return n, nil
 		}

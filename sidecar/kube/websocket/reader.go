@@ -160,6 +160,16 @@ func (r *Reader) Read(p []byte) (int, error) {
 	return n, nil
 }
 
+// Fill reads as Read does, until p is full or the frame is over: what its sender wrote at once is not cut up.
+func (r *Reader) Fill(p []byte) (n int, err error) {
+	for n < len(p) && err == nil && (n == 0 || r.left > 0) {
+		var m int
+		m, err = r.Read(p[n:])
+		n += m
+	}
+	return n, err
+}
+
 // Control reads a control frame's payload; it is good until the next call.
 func (r *Reader) Control() ([]byte, error) {
 	b := r.control[:min(r.left, MaxControl)]

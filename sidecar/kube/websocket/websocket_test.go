@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"testing"
+	"testing/iotest"
 )
 
 // The examples of RFC 6455 5.7.
@@ -117,6 +118,31 @@ func TestWhatIsWrittenIsRead(t *testing.T) {
 				t.Errorf("%d bytes, masked %v: they changed", n, masked)
 			}
 		}
+	}
+}
+
+func TestAFrameThatComesInPiecesIsReadWhole(t *testing.T) {
+	wire := append(AppendFrame(nil, Binary, true, []byte("hello, "), []byte("world")), AppendFrame(nil, Binary, true, []byte("next"))...)
+	r := NewReader(bufio.NewReader(iotest.OneByteReader(bytes.NewReader(wire))), true)
+	for _, want := range []string{"hello, world", "next"} {
+		if _, err := r.Next(); err != nil {
+			t.Fatal(err)
+		}
+		p := make([]byte, 64)
+		if n, err := r.Fill(p[:5]); err != nil || string(p[:n]) != want[:min(5, len(want))] {
+			t.Errorf("%q, %v", p[:n], err)
+		}
+		rest := want[min(5, len(want)):]
+		if n, err := r.Fill(p); string(p[:n]) != rest || (n == 0) != errors.Is(err, io.EOF) {
+			t.Errorf("%q, %v", p[:n], err)
+		}
+	}
+	broken := NewReader(bufio.NewReader(iotest.OneByteReader(bytes.NewReader(wire[:12]))), true)
+	if _, err := broken.Next(); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := broken.Fill(make([]byte, 64)); n != 6 || !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Errorf("of a frame that breaks off: %d bytes, %v", n, err)
 	}
 }
 
