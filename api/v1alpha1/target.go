@@ -305,7 +305,8 @@ type PostgresMasking struct {
 	// +listType=set
 	// +optional
 	Detectors []Detector `json:"detectors,omitempty"`
-	// pattern (RE2) limits what is replaced in the named columns.
+	// pattern (RE2) is checked, and kept for what is to be replaced in the named columns. Today a value of theirs is
+	// masked whole, whatever the pattern finds in it.
 	//
 	// +kubebuilder:validation:MaxLength=512
 	// +optional

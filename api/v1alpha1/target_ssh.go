@@ -169,10 +169,16 @@ type SSHMatch struct {
 //
 // +kubebuilder:validation:XValidation:rule="(has(self.detectors) && size(self.detectors) > 0) || (has(self.pattern) && size(self.pattern) > 0)",message="detectors or pattern is required"
 type StreamMasking struct {
+	// detectors find values by their form.
+	//
 	// +kubebuilder:validation:MaxItems=16
 	// +listType=set
 	// +optional
 	Detectors []Detector `json:"detectors,omitempty"`
+	// pattern (RE2) finds values of your own: each match is replaced by as many characters. It has to match at least
+	// one character. A match is found across the pieces in which a stream arrives; one of more than 4 KiB, or one that
+	// arrives in pieces more than 30 ms apart, is shown in part. At most 16 patterns in a target.
+	//
 	// +kubebuilder:validation:MaxLength=512
 	// +optional
 	Pattern string `json:"pattern,omitempty"`

@@ -10,11 +10,6 @@ func (c *converter) kubernetes(at Path, in *v1alpha1.KubernetesTarget) *policy.K
 		DefaultAction: action(in.DefaultAction, policy.Deny),
 		Masking:       c.streams(at.Child("masking"), in.Masking),
 	}
-	for i, m := range in.Masking {
-		if m.Pattern != "" {
-			c.failf(at.Child("masking").Index(i).Child("pattern"), "a Kubernetes target masks what detectors find; patterns are not served")
-		}
-	}
 	if in.Credentials != nil {
 		out.HasCredentials = true
 		out.CredentialsID = c.namespace + "/" + in.Credentials.SecretRef.Name

@@ -100,7 +100,10 @@ func (x *exchange) prepare() *refusal {
 		return &refusal{code: http.StatusForbidden, reason: "Forbidden", message: fmt.Sprintf(
 			"requests to target %s are refused by Chaperone: %s. Whoever owns the policies has to make them agree.", d.Name(), d.Conflict())}
 	}
-	x.rules = compileRules(d)
+	if x.rules = x.compiled.of(d); x.rules.unmasked != nil {
+		return &refusal{code: http.StatusForbidden, reason: "Forbidden", message: fmt.Sprintf(
+			"requests to target %s are refused by Chaperone: %s. Whoever owns the policy has to mend it.", d.Name(), x.rules.unmasked)}
+	}
 	if err := x.greet(); err != nil {
 		return unrecorded(err)
 	}

@@ -104,7 +104,7 @@ func (x *exchange) ask(v policy.Verdict) (*session.Grant, *refusal) {
 		x.refusals.note(x, v, refused)
 	default:
 		// The policy may have changed while people were asked.
-		x.rules = compileRules(x.session.Rules())
+		x.rules = x.compiled.of(x.session.Rules())
 		if now, _ := x.rules.DecideAll(x.commands); now.Action == policy.Deny {
 			refused, grant = denial(now), nil
 			err = errors.New(now.Message)

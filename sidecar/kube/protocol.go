@@ -43,6 +43,7 @@ type Protocol struct {
 	// granted is what people granted to the pod for a time.
 	granted  grants
 	refusals refusals
+	compiled compiledRules
 }
 
 var _ session.Protocol = (*Protocol)(nil)

@@ -158,7 +158,7 @@ func (s *spdyForward) judge(port uint16) *refusal {
 	}
 	rules := x.rules
 	if now != nil { // they may have changed since the connection was opened
-		rules = compileRules(now)
+		rules = x.compiled.of(now)
 	}
 	v, _ := rules.DecideAll([]policy.Command{{Protocol: policy.ProtocolKubernetes, Text: asked, Kubernetes: &k}})
 	var refused *refusal

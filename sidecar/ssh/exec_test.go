@@ -3,6 +3,7 @@ package ssh_test
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -144,6 +145,29 @@ func TestACommandIsRecorded(t *testing.T) {
 		t.Errorf("got %+v", connect)
 	}
 	s.Log.Find(record.KindDisconnect, nil)
+}
+
+func TestAPatternOfThePolicyIsMasked(t *testing.T) {
+	target := sshsidecar.SSH(needServer(t), allow("echo", "cat"))
+	target.Masking = []policy.Masking{{Pattern: `EMP-[0-9]{6}`}, {Detectors: []string{"Email"}}}
+	s := sshsidecar.Start(t, server, target)
+	// Over the ends of what is read at once: whatever a piece is, some numbers lie across it.
+	var sent strings.Builder
+	for i := range 20000 {
+		fmt.Fprintf(&sent, "EMP-%06d of jane@example.com\n", i)
+	}
+	got := run(t, s.Command("ssh", Host, "cat"), sent.String())
+	if strings.Contains(got.stdout, "EMP-") || strings.Contains(got.stdout, "jane") || len(got.stdout) != sent.Len() || strings.Count(got.stdout, " of ") != 20000 {
+		t.Errorf("%d bytes of %d, beginning %.200q", len(got.stdout), sent.Len(), got.stdout)
+	}
+	if got := run(t, s.Command("ssh", Host, "echo", "EMP-123456", "EMP-12345"), ""); got.stdout != "********** EMP-12345\n" {
+		t.Errorf("got %+v", got)
+	}
+	for _, e := range s.Log.Events() {
+		if strings.Contains(e.Text+e.Data+e.Error, "EMP-123456") || strings.Contains(e.Data, "EMP-0") {
+			t.Errorf("recorded %+v", e)
+		}
+	}
 }
 
 func TestTheStatusSurvivesAnEarlyEndOfTheOutput(t *testing.T) {

@@ -37,7 +37,7 @@ func (c *connection) reach(ctx context.Context) (*upstream, error) {
 	d, err := c.destination()
 	if err == nil {
 		c.kept, c.settings = d, d.SSH()
-		if c.detectors, err = compileMasking(c.settings.Masking); err != nil {
+		if c.detectors, err = mask.Compile(c.settings.Masking); err != nil {
 			err = failure(err, fmt.Sprintf("connections to target %s are refused: %v", d.Name(), err), "")
 		}
 	}
@@ -56,16 +56,6 @@ func (c *connection) reach(ctx context.Context) (*upstream, error) {
 		up, err = nil, unrecorded(rerr)
 	}
 	return up, err
-}
-
-// compileMasking refuses what cannot be masked rather than letting it through.
-func compileMasking(rows []policy.Masking) (*mask.Detectors, error) {
-	for _, row := range rows {
-		if row.Pattern != "" {
-			return nil, errors.New("masking by pattern is not served for SSH")
-		}
-	}
-	return mask.Compile(rows)
 }
 
 // connect logs in to the target in the agent's place.

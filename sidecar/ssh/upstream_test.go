@@ -48,8 +48,8 @@ func TestTheTargetIsReachedWithTheLeasedCredential(t *testing.T) {
 		"the key revoked": {func(s *policy.SSH) {
 			s.KnownHosts = append(server.KnownHosts(Host, 22), "@revoked "+string(server.KnownHosts("*", 22))...)
 		}, key, nil, "", "is revoked", true},
-		"known hosts that cannot be read":      {func(s *policy.SSH) { s.KnownHosts = []byte("@unknown x ssh-ed25519 AAAA\n") }, key, nil, "", "cannot be read", true},
-		"a pattern that this does not mask by": {func(s *policy.SSH) { s.Masking = []policy.Masking{{Pattern: "x"}} }, key, nil, "", "masking by pattern is not served", true},
+		"known hosts that cannot be read":       {func(s *policy.SSH) { s.KnownHosts = []byte("@unknown x ssh-ed25519 AAAA\n") }, key, nil, "", "cannot be read", true},
+		"a pattern that cannot be searched for": {func(s *policy.SSH) { s.Masking = []policy.Masking{{Pattern: "x*"}} }, key, nil, "", "the pattern matches the empty text", true},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {

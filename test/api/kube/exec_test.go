@@ -75,23 +75,23 @@ func copied(r result) result {
 
 func TestExecIsRecordedAndMasked(t *testing.T) {
 	target := sessions()
-	target.Masking = []policy.Masking{{Detectors: []string{"CreditCard"}}}
+	target.Masking = []policy.Masking{{Detectors: []string{"CreditCard"}}, {Pattern: "EMP-[0-9]{6}"}}
 	for transport, environment := range transports {
 		t.Run(transport, func(t *testing.T) {
 			s := front(t, target)
-			got := through(t, s, environment, "", "exec", "solo", "--", "sh", "-c", "echo 'card 4111 1111 1111 1111 of me'; echo 4111-1111-1111-1111 >&2; exit 7")
-			if strings.Contains(got.stdout+got.stderr, "1111") || !strings.Contains(got.stdout, "of me") || got.code != 7 {
+			got := through(t, s, environment, "", "exec", "solo", "--", "sh", "-c", "echo 'card 4111 1111 1111 1111 of me'; echo 4111-1111-1111-1111 >&2; echo EMP-123456 EMP-12; exit 7")
+			if strings.Contains(got.stdout+got.stderr, "1111") || !strings.Contains(got.stdout, "********** EMP-12\n") || !strings.Contains(got.stdout, "of me") || got.code != 7 {
 				t.Errorf("%+v", got)
 			}
 			results := s.Log.Find(record.KindResult, func(e record.Event) bool { return e.Tag == "exit status 7" })
-			if len(results) != 1 || results[0].Masked < 2 {
+			if len(results) != 1 || results[0].Masked < 3 {
 				t.Errorf("%+v", s.Log.Events())
 			}
 			text := ""
 			for _, e := range s.Log.Find(record.KindOutput, nil) {
 				text += e.Stream + ":" + e.Data
 			}
-			if strings.Contains(text, "1111") || !strings.Contains(text, "of me") || !strings.Contains(text, "stderr:") {
+			if strings.Contains(text, "1111") || strings.Contains(text, "EMP-123456") || !strings.Contains(text, "of me") || !strings.Contains(text, "stderr:") {
 				t.Errorf("recorded %q", text)
 			}
 		})
