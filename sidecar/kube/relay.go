@@ -9,6 +9,8 @@ import (
 	"net"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/chaperone-dev/chaperone/sidecar/record"
@@ -23,6 +25,7 @@ type end struct {
 	timeout time.Duration
 	mu      sync.Mutex // orders writes, and guards frame
 	frame   []byte
+	deaf    atomic.Bool // the peer takes no more, and may have said something before
 
 	deadlines sync.Mutex // guards until, and orders deadlines; mu is held for as long as a write takes
 	until     time.Time  // when the last write has to be over, if there is one
@@ -58,6 +61,9 @@ func (e *end) sendLocked(p []byte) error {
 	_ = e.conn.SetWriteDeadline(at)
 	e.deadlines.Unlock()
 	_, err := e.conn.Write(p)
+	if errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET) {
+		e.deaf.Store(true)
+	}
 	return err
 }
 
@@ -121,6 +127,10 @@ func (r *relay) serve(up *upgrading, granted *session.Grant) {
 		defer close(done)
 		if err := r.contained(s.upwards); err != nil && !ended(err) {
 			r.cut(err)
+		}
+		if r.up.deaf.Load() {
+			// A program that ended reads no input any more. How it ended is still to be read from the API server.
+			_, _ = io.Copy(io.Discard, r.agent.r)
 		}
 		// An agent that is gone wants nothing more.
 		r.up.conn.Close()
