@@ -54,12 +54,12 @@ func (d *Desk) Await(ctx context.Context, ask session.Ask, notify func(string)) 
 		case "Approved":
 			return &session.Grant{Request: r.name, Deciders: []string{"alice"}, NotAfter: until}, nil
 		case "Denied":
-			return nil, fmt.Errorf("request %s: %w by alice: %s", r.name, session.ErrDenied, reason)
+			return nil, fmt.Errorf("approval request %s: %w by alice: %s", r.name, session.ErrDenied, reason)
 		case "Expired":
-			return nil, fmt.Errorf("request %s: %w", r.name, session.ErrExpired)
+			return nil, fmt.Errorf("approval request %s: %w", r.name, session.ErrExpired)
 		}
 		if ask.Verdict.Approval.WaitSeconds == 0 {
-			return nil, fmt.Errorf("request %s: %w", r.name, session.ErrPending)
+			return nil, fmt.Errorf("approval request %s: %w", r.name, session.ErrPending)
 		}
 		select {
 		case <-ctx.Done():
@@ -68,7 +68,7 @@ func (d *Desk) Await(ctx context.Context, ask session.Ask, notify func(string)) 
 			d.mu.Unlock()
 			return nil, ctx.Err()
 		case <-limit.C:
-			return nil, fmt.Errorf("request %s: %w", r.name, session.ErrPending)
+			return nil, fmt.Errorf("approval request %s: %w", r.name, session.ErrPending)
 		case <-changed:
 		}
 	}

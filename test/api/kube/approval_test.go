@@ -76,7 +76,7 @@ func TestADenialNamesTheApproversReason(t *testing.T) {
 func TestWithoutAWaitTheAnswerComesAtOnceAndTheSameRequestSucceedsOnceApproved(t *testing.T) {
 	configMap(t, "later")
 	s := front(t, asking(0))
-	if got := kubectl(t, s, "delete", "configmap", "later"); got.code != 1 || !strings.Contains(got.stderr, "request apr-1: waiting for approval") {
+	if got := kubectl(t, s, "delete", "configmap", "later"); got.code != 1 || !strings.Contains(got.stderr, "approval request apr-1: waiting for approval") {
 		t.Fatalf("%+v", got)
 	}
 	s.Desk.Decide(1, "Approved", "")
