@@ -60,11 +60,13 @@ func (g *fileGate) say(text string) {
 var reading = map[string]bool{"read": true, "list": true, "stat": true, "readlink": true, "statvfs": true, policy.OperationRealpath: true}
 
 // Judge implements sftp.Gate.
-func (g *fileGate) Judge(ctx context.Context, op sftp.Operation) (uint64, error) {
+func (g *fileGate) Judge(ctx context.Context, op sftp.Operation) (sftp.Ruling, error) {
 	c := g.j.ch.c
 	user := c.upstream.user
+	var ruling sftp.Ruling
 	s := subject{
-		text: describe(op), readOnly: true, say: g.say,
+		waits: func() { ruling.Waited = true },
+		text:  describe(op), readOnly: true, say: g.say,
 		standing: func(v policy.Verdict) bool { return g.granted[keyOf(v)] },
 		digest:   digest("sftp", c.kept.Name(), user, strings.Join(op.Names, "+"), op.Path, op.Target, op.Detail, fmt.Sprint(op.Tree)),
 	}
@@ -75,22 +77,27 @@ func (g *fileGate) Judge(ctx context.Context, op sftp.Operation) (uint64, error)
 			Tree: op.Tree, ReadOnly: reading[name],
 		}})
 	}
+	for _, p := range op.Through {
+		s.commands = append(s.commands, policy.Command{Protocol: policy.ProtocolSSH, Text: s.text, SSH: &policy.SSHRequest{
+			Kind: policy.SSHFile, User: user, Subsystem: policy.SubsystemSFTP, Operation: policy.OperationRealpath, Path: p, ReadOnly: true,
+		}})
+	}
 	if op.Failed {
 		d, err := c.destination()
 		if err != nil {
-			return 0, errors.New(asRefusal(err).line())
+			return ruling, errors.New(asRefusal(err).line())
 		}
 		if v, _ := decide(d, s.commands); v.Action == policy.RequireApproval {
-			return 0, nil // nothing is done, so there is nothing to ask
+			return ruling, nil // nothing is done, so there is nothing to ask
 		}
 	}
-	number, err := c.gate(ctx, s)
-	if err == nil {
-		return number, nil
+	var err error
+	if ruling.Number, err = c.gate(ctx, s); err == nil {
+		return ruling, nil
 	}
 	r := asRefusal(err)
 	g.say(r.text())
-	return number, errors.New(r.line())
+	return ruling, errors.New(r.line())
 }
 
 // describe is an operation as people read it. A path that could be read as two is in quotes.

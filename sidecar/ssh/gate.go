@@ -32,8 +32,16 @@ type subject struct {
 	say func(string)
 	// approved is told of each rule that people approved it by; may be nil.
 	approved func(policy.Verdict)
+	// waits is told before anything is waited for; may be nil.
+	waits func()
 	// standing says which rules' approval it has already; may be nil.
 	standing func(policy.Verdict) bool
+}
+
+func (s *subject) mayWait() {
+	if s.waits != nil {
+		s.waits()
+	}
 }
 
 // digest is the SHA-256 over fields that no other list of fields shares.
@@ -66,6 +74,7 @@ func (c *connection) gate(ctx context.Context, s subject) (number uint64, err er
 	switch verdict.Action {
 	case policy.Allow:
 		if rerr == nil && d.Recording().Durability == policy.Acknowledged && !s.readOnly {
+			s.mayWait()
 			rerr = c.flush(ctx, d)
 		}
 		if rerr != nil {
@@ -80,6 +89,7 @@ func (c *connection) gate(ctx context.Context, s subject) (number uint64, err er
 			if s.standing != nil && s.standing(v) {
 				continue
 			}
+			s.mayWait()
 			if err := c.ask(ctx, d, number, s, v); err != nil {
 				return number, err
 			}

@@ -2,7 +2,6 @@ package sftp
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"path"
 	"strings"
@@ -16,15 +15,11 @@ func (s *session) mkdir(ctx context.Context, r *request) error {
 	if !r.f.done() {
 		return errMalformed
 	}
-	p, err := s.resolved(ctx, p, false, "mkdir")
+	op, number, err := s.decided(ctx, s.onOne(Operation{Names: []string{"mkdir"}}, p, false))
 	if err != nil {
 		return err
 	}
-	number, err := s.judge(ctx, Operation{Names: []string{"mkdir"}, Path: p})
-	if err != nil {
-		return err
-	}
-	return s.through(ctx, r, number, build(typeMkdir).text(p).raw(creation(attrs)).frame(), 0)
+	return s.through(ctx, r, number, build(typeMkdir).text(op.Path).raw(creation(attrs)).frame(), 0)
 }
 
 // creation are the attributes that a new file gets: its permissions alone, as OpenSSH's server has it.
@@ -68,15 +63,11 @@ func (s *session) setAttributes(ctx context.Context, r *request, p string, attrs
 		return errMalformed
 	}
 	names, detail := setting(attrs)
-	p, err := s.resolved(ctx, p, follow, names...)
+	op, number, err := s.decided(ctx, s.onOne(Operation{Names: names, Detail: detail}, p, follow))
 	if err != nil {
 		return err
 	}
-	number, err := s.judge(ctx, Operation{Names: names, Path: p, Detail: detail})
-	if err != nil {
-		return err
-	}
-	return s.through(ctx, r, number, frame(p), 0)
+	return s.through(ctx, r, number, frame(op.Path), 0)
 }
 
 func (s *session) fsetstat(ctx context.Context, r *request) error {
@@ -89,11 +80,11 @@ func (s *session) fsetstat(ctx context.Context, r *request) error {
 		return errMalformed
 	}
 	names, detail := setting(attrs)
-	number, err := s.judge(ctx, Operation{Names: names, Path: h.path, Detail: detail})
+	ruling, err := s.judge(ctx, Operation{Names: names, Path: h.path, Detail: detail})
 	if err != nil {
 		return err
 	}
-	return s.through(ctx, r, number, build(typeFsetstat).text(h.name).raw(attrs.raw).frame(), 0)
+	return s.through(ctx, r, ruling.Number, build(typeFsetstat).text(h.name).raw(attrs.raw).frame(), 0)
 }
 
 func (s *session) fstat(ctx context.Context, r *request) error {
@@ -104,11 +95,11 @@ func (s *session) fstat(ctx context.Context, r *request) error {
 	if !r.f.done() {
 		return errMalformed
 	}
-	number, err := s.judge(ctx, Operation{Names: []string{"stat"}, Path: h.path})
+	ruling, err := s.judge(ctx, Operation{Names: []string{"stat"}, Path: h.path})
 	if err != nil {
 		return err
 	}
-	return s.through(ctx, r, number, build(typeFstat).text(h.name).frame(), typeAttrs)
+	return s.through(ctx, r, ruling.Number, build(typeFstat).text(h.name).frame(), typeAttrs)
 }
 
 func (s *session) rename(ctx context.Context, r *request) error {
@@ -123,24 +114,25 @@ func (s *session) both(ctx context.Context, r *request, operation, from, to stri
 	if !r.f.done() {
 		return errMalformed
 	}
-	from, err := s.resolved(ctx, from, false, operation)
-	if err != nil {
-		return err
-	}
-	if to, err = s.resolved(ctx, to, false, operation); err != nil {
-		return err
-	}
-	op := Operation{Names: []string{operation}, Path: from, Target: to}
-	if operation == "rename" {
-		if op.Tree, err = s.isFolder(ctx, from); err != nil {
-			return err
+	op, number, err := s.decided(ctx, func(ctx context.Context) (op Operation, err error) {
+		op.Names = []string{operation}
+		if op.Path, err = s.place(ctx, &op, from, false); err != nil && !op.Failed {
+			return op, err
 		}
-	}
-	number, err := s.judge(ctx, op)
+		// Both are judged, whichever of them cannot be resolved.
+		var terr error
+		if op.Target, terr = s.place(ctx, &op, to, false); terr != nil && err == nil {
+			err = terr
+		}
+		if err == nil && operation == "rename" {
+			op.Tree, err = s.isFolder(ctx, op.Path)
+		}
+		return op, err
+	})
 	if err != nil {
 		return err
 	}
-	return s.through(ctx, r, number, frame(from, to), 0)
+	return s.through(ctx, r, number, frame(op.Path, op.Target), 0)
 }
 
 // symlink has the link's text first, then where the link is to be: OpenSSH's order, and every client's, against the
@@ -150,25 +142,23 @@ func (s *session) symlink(ctx context.Context, r *request) error {
 	if !r.f.done() {
 		return errMalformed
 	}
-	at, err := s.resolved(ctx, at, false, "symlink")
+	op, number, err := s.decided(ctx, func(ctx context.Context) (op Operation, err error) {
+		op.Names = []string{"symlink"}
+		if op.Path, err = s.place(ctx, &op, at, false); err != nil {
+			return op, err
+		}
+		leads := text
+		if !path.IsAbs(leads) {
+			leads = path.Dir(op.Path) + "/" + leads
+		}
+		op.Target, err = s.place(ctx, &op, leads, true)
+		if op.Failed {
+			op.Failed, err = false, nil // to nothing yet; what it leads to one day is judged when it is used
+		}
+		return op, err
+	})
 	if err != nil {
 		return err
 	}
-	leads := text
-	if !path.IsAbs(leads) {
-		leads = path.Dir(at) + "/" + leads
-	}
-	to, err := s.resolve(ctx, leads, true)
-	var failed *unresolved
-	if errors.As(err, &failed) {
-		to, err = clean(leads), nil // to nothing yet; what it leads to one day is judged when it is used
-	}
-	if err != nil {
-		return err
-	}
-	number, err := s.judge(ctx, Operation{Names: []string{"symlink"}, Path: at, Target: to})
-	if err != nil {
-		return err
-	}
-	return s.through(ctx, r, number, build(typeSymlink).text(text).text(at).frame(), 0)
+	return s.through(ctx, r, number, build(typeSymlink).text(text).text(op.Path).frame(), 0)
 }

@@ -93,15 +93,11 @@ func (s *session) statvfs(ctx context.Context, r *request) error {
 	if !r.f.done() {
 		return errMalformed
 	}
-	p, err := s.resolved(ctx, p, true, "statvfs")
+	op, number, err := s.decided(ctx, s.onOne(Operation{Names: []string{"statvfs"}}, p, true))
 	if err != nil {
 		return err
 	}
-	number, err := s.judge(ctx, Operation{Names: []string{"statvfs"}, Path: p})
-	if err != nil {
-		return err
-	}
-	return s.through(ctx, r, number, extend(extStatvfs).text(p).frame(), typeExtendedReply)
+	return s.through(ctx, r, number, extend(extStatvfs).text(op.Path).frame(), typeExtendedReply)
 }
 
 func (s *session) fstatvfs(ctx context.Context, r *request) error {
@@ -112,11 +108,11 @@ func (s *session) fstatvfs(ctx context.Context, r *request) error {
 	if !r.f.done() {
 		return errMalformed
 	}
-	number, err := s.judge(ctx, Operation{Names: []string{"statvfs"}, Path: h.path})
+	ruling, err := s.judge(ctx, Operation{Names: []string{"statvfs"}, Path: h.path})
 	if err != nil {
 		return err
 	}
-	return s.through(ctx, r, number, extend(extFstatvfs).text(h.name).frame(), typeExtendedReply)
+	return s.through(ctx, r, ruling.Number, extend(extFstatvfs).text(h.name).frame(), typeExtendedReply)
 }
 
 func (s *session) lsetstat(ctx context.Context, r *request) error {
@@ -201,10 +197,10 @@ func (s *session) copyData(ctx context.Context, r *request) error {
 		m.m.copied()
 		m.h.mu.Unlock()
 	}
-	number, err := s.judge(ctx, Operation{Names: []string{"write"}, Path: to.path, Detail: "copied from " + from.path})
+	ruling, err := s.judge(ctx, Operation{Names: []string{"write"}, Path: to.path, Detail: "copied from " + from.path})
 	if err != nil {
 		return err
 	}
 	frame := extend(extCopyData).text(from.name).u64(offset).u64(length).text(to.name).u64(at).frame()
-	return s.through(ctx, r, number, frame, 0)
+	return s.through(ctx, r, ruling.Number, frame, 0)
 }

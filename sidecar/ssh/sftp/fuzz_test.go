@@ -21,14 +21,14 @@ func (s *stream) CloseWrite() error           { return nil }
 // anything lets everything through but what it is told to refuse.
 type anything struct{ refuse bool }
 
-func (a anything) Judge(_ context.Context, op Operation) (uint64, error) {
+func (a anything) Judge(_ context.Context, op Operation) (Ruling, error) {
 	if a.refuse {
-		return 0, errors.New("refused")
+		return Ruling{}, errors.New("refused")
 	}
-	if len(op.Names) == 0 || !op.Failed && (op.Path == "" || op.Path[0] != '/') {
+	if len(op.Names) == 0 || op.Path == "" || op.Path[0] != '/' {
 		panic("an operation without a name or an absolute path is judged")
 	}
-	return 1, nil
+	return Ruling{Number: 1, Waited: true}, nil
 }
 func (anything) Done(uint64, Result) {}
 

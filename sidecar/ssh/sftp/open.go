@@ -56,14 +56,10 @@ func (s *session) open(ctx context.Context, r *request) error {
 	names, detail := opening(flags)
 	// An exclusive open makes a file, and follows no link in its place.
 	exclusive := flags&(openCreate|openExcl) == openCreate|openExcl
-	p, err := s.resolved(ctx, p, !exclusive, names...)
-	if err != nil {
-		return err
-	}
 	if s.handles.full() {
 		return &refusal{statusFailure, "too many files are open"}
 	}
-	number, err := s.judge(ctx, Operation{Names: names, Path: p, Detail: detail})
+	op, number, err := s.decided(ctx, s.onOne(Operation{Names: names, Detail: detail}, p, !exclusive))
 	if err != nil {
 		return err
 	}
@@ -74,8 +70,8 @@ func (s *session) open(ctx context.Context, r *request) error {
 			flags |= openWrite // the server empties it, whatever it was opened for
 		}
 	}
-	h := &handle{number: number, path: p, reads: flags&openRead != 0, writes: flags&(openWrite|openAppend) != 0, appends: flags&openAppend != 0}
-	return s.opens(ctx, r, h, build(typeOpen).text(p).u32(flags).raw(creation(attrs)).frame(), empty)
+	h := &handle{number: number, path: op.Path, reads: flags&openRead != 0, writes: flags&(openWrite|openAppend) != 0, appends: flags&openAppend != 0}
+	return s.opens(ctx, r, h, build(typeOpen).text(op.Path).u32(flags).raw(creation(attrs)).frame(), empty)
 }
 
 func (s *session) opendir(ctx context.Context, r *request) error {
@@ -83,22 +79,15 @@ func (s *session) opendir(ctx context.Context, r *request) error {
 	if !r.f.done() {
 		return errMalformed
 	}
-	p, err := s.resolved(ctx, p, true, "list")
-	if err != nil {
-		return err
-	}
 	if s.handles.full() {
 		return &refusal{statusFailure, "too many files are open"}
 	}
-	number, err := s.judge(ctx, Operation{Names: []string{"list"}, Path: p})
+	op, number, err := s.decided(ctx, s.onOne(Operation{Names: []string{"list"}}, p, true))
 	if err != nil {
 		return err
 	}
-	return s.opens(ctx, r, &handle{number: number, path: p, folder: true, reads: true}, build(typeOpendir).text(p).frame(), false)
+	return s.opens(ctx, r, &handle{number: number, path: op.Path, folder: true, reads: true}, build(typeOpendir).text(op.Path).frame(), false)
 }
-
-// moved is what is said where a path changed between the decision and the open.
-const moved = "the path leads elsewhere than when it was judged; nothing was done with what was opened"
 
 // opens sends an open that was let through and answers the agent with the handle.
 func (s *session) opens(ctx context.Context, r *request, h *handle, frame []byte, empty bool) error {
@@ -144,7 +133,7 @@ func (s *session) opens(ctx context.Context, r *request, h *handle, frame []byte
 		now, err = s.realpath(ctx, h.path)
 	}
 	if err == nil && now != h.path {
-		err = &refusal{statusPermissionDenied, moved}
+		err = &refusal{statusPermissionDenied, moved + " with what was opened"}
 	}
 	if err == nil && empty {
 		err = s.empty(ctx, h)

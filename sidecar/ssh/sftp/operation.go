@@ -9,13 +9,24 @@ type Operation struct {
 	// Path is absolute and resolved by the server, with the last name's own link followed where the operation does.
 	// Target is the other path of a rename, link or symlink.
 	Path, Target string
+	// Through are folders that the paths lead into and out of again ("folder/name/.."), resolved likewise: whether one is
+	// there shows in the answer.
+	Through []string
 	// Tree says that Path is a folder whose contents go with it.
 	Tree bool
 	// Detail says more to people who approve: flags of an open, attributes that are set.
 	Detail string
-	// Failed says that the server cannot resolve the path, which is then as the client wrote it: whatever is decided,
+	// Failed says that the server cannot resolve the path, which then is what it would lead to: whatever is decided,
 	// nothing is done. Nobody needs to be asked.
 	Failed bool
+}
+
+// Ruling is what was decided of an operation that may be done.
+type Ruling struct {
+	// Number is the one under which the operation was recorded; 0 for none.
+	Number uint64
+	// Waited says that people were asked, or a record was waited for: what was judged may be something else by now.
+	Waited bool
 }
 
 // Result is how an operation ended.
@@ -29,9 +40,8 @@ type Result struct {
 
 // Gate decides and records. Judge is called by one goroutine, Done by several.
 type Gate interface {
-	// Judge returns the number under which the operation was recorded. An error is a refusal in words that the agent
-	// reads; nothing may be done then.
-	Judge(ctx context.Context, op Operation) (number uint64, err error)
+	// Judge decides and records. An error is a refusal in words that the agent reads; nothing may be done then.
+	Judge(ctx context.Context, op Operation) (Ruling, error)
 	// Done records how the operation of that number ended.
 	Done(number uint64, r Result)
 }

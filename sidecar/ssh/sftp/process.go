@@ -3,7 +3,6 @@ package sftp
 import (
 	"context"
 	"errors"
-	"path"
 )
 
 // process carries out one request that had to wait its turn.
@@ -103,44 +102,6 @@ func requestType(kind byte) server {
 	return nil
 }
 
-// judge has an operation decided.
-func (s *session) judge(ctx context.Context, op Operation) (uint64, error) {
-	number, err := s.gate.Judge(ctx, op)
-	if err != nil {
-		return number, &refusal{statusPermissionDenied, err.Error()}
-	}
-	return number, nil
-}
-
-// resolved is a path as it is judged, and used. Where the server cannot resolve it the operation is judged by what the
-// client wrote, for a refusal to look the same whatever is there, and ends with the server's answer.
-func (s *session) resolved(ctx context.Context, p string, follow bool, names ...string) (string, error) {
-	out, err := s.resolve(ctx, p, follow)
-	var failed *unresolved
-	if err == nil || !errors.As(err, &failed) {
-		return out, err
-	}
-	number, jerr := s.judge(ctx, Operation{Names: names, Path: s.lexical(ctx, p), Failed: true})
-	if jerr != nil {
-		return "", jerr
-	}
-	if number != 0 {
-		s.gate.Done(number, Result{Error: failed.text})
-	}
-	return "", failed
-}
-
-// lexical is what a path says by its text.
-func (s *session) lexical(ctx context.Context, p string) string {
-	if !path.IsAbs(p) {
-		if s.home == "" {
-			s.home, _ = s.realpath(ctx, ".")
-		}
-		p = s.home + "/" + p
-	}
-	return clean(p)
-}
-
 // through sends what was let through.
 func (s *session) through(ctx context.Context, r *request, number uint64, frame []byte, expect byte) error {
 	return s.relay.send(ctx, frame, pending{id: r.id, number: number, expect: expect})
@@ -153,15 +114,11 @@ func onPath(operation string, kind byte, follow bool, expect byte) server {
 		if !r.f.done() {
 			return errMalformed
 		}
-		p, err := s.resolved(ctx, p, follow, operation)
+		op, number, err := s.decided(ctx, s.onOne(Operation{Names: []string{operation}}, p, follow))
 		if err != nil {
 			return err
 		}
-		number, err := s.judge(ctx, Operation{Names: []string{operation}, Path: p})
-		if err != nil {
-			return err
-		}
-		return s.through(ctx, r, number, build(kind).text(p).frame(), expect)
+		return s.through(ctx, r, number, build(kind).text(op.Path).frame(), expect)
 	}
 }
 
@@ -176,16 +133,12 @@ func (s *session) realpathRequest(ctx context.Context, r *request) error {
 
 // answerPath tells the agent what a path leads to.
 func (s *session) answerPath(ctx context.Context, r *request, p string) error {
-	p, err := s.resolved(ctx, p, true, "realpath")
-	if err != nil {
-		return err
-	}
-	number, err := s.judge(ctx, Operation{Names: []string{"realpath"}, Path: p})
+	op, number, err := s.decided(ctx, s.onOne(Operation{Names: []string{"realpath"}}, p, true))
 	if err != nil {
 		return err
 	}
 	s.gate.Done(number, Result{})
-	out := build(typeName).u32(1).text(p).text(p).u32(0).frame()
+	out := build(typeName).u32(1).text(op.Path).text(op.Path).u32(0).frame()
 	setFrameID(out, r.id)
 	if err := s.answer(out); err != nil {
 		return err

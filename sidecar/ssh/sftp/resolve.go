@@ -136,14 +136,27 @@ func (s *session) firstLink(ctx context.Context, p string) (string, error) {
 	if failed != nil || link == "" {
 		return "", failed
 	}
+	to, err := s.readlink(ctx, link)
+	if err != nil {
+		return "", err
+	}
+	next := clean(to) + p[len(link):]
+	if len(next) > maxPath {
+		return "", &unresolved{statusFailure, "a path longer than can be"}
+	}
+	return clean(next), nil
+}
+
+// readlink is where a link leads, absolute but as it is written.
+func (s *session) readlink(ctx context.Context, link string) (string, error) {
 	answer, err := s.relay.call(ctx, build(typeReadlink).text(link).frame())
 	if err != nil {
 		return "", err
 	}
-	f := fieldsOf(answer)
 	if code, text, ok := status(answer); ok {
 		return "", &unresolved{code, text}
 	}
+	f := fieldsOf(answer)
 	n, to := f.u32(), f.path()
 	if frameType(answer) != typeName || n != 1 || f.bad {
 		return "", errors.New("the server's sftp: an answer that names no path")
@@ -151,11 +164,7 @@ func (s *session) firstLink(ctx context.Context, p string) (string, error) {
 	if !strings.HasPrefix(to, "/") {
 		to = path.Dir(link) + "/" + to
 	}
-	next := clean(to) + p[len(link):]
-	if len(next) > maxPath {
-		return "", &unresolved{statusFailure, "a path longer than can be"}
-	}
-	return clean(next), nil
+	return to, nil
 }
 
 // clean reads ".." by the text alone. The server would follow a link before it, and come elsewhere; but what is judged is

@@ -30,7 +30,6 @@ type session struct {
 	handles  handles
 	features map[string]bool // extensions that both sides know
 	queue    chan queued
-	home     string // what relative paths begin with; for those that cannot be resolved
 
 	answering sync.Mutex // orders writes to the agent
 	agent     *bufio.Writer
