@@ -7,5 +7,6 @@
 //
 // Commands are data: one file a family under cases, each case a sentence and a text for the server's shell. The same
 // text is also given to the server past the sidecar, where it must do harm: a case that does none there proves nothing,
-// and says why it is kept. What needs other messages than one exec is in tables of the tests.
+// and says why it is kept. What needs other messages than one exec is in tables of the tests: of them those over sftp are
+// judged in the same way, by the folders that must not change and by bytes of which nothing may be told.
 package ssh
