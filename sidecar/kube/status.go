@@ -53,9 +53,13 @@ func (r *refusal) body(k *policy.KubernetesRequest) []byte {
 
 // write answers the request. Retry-After makes clients try again by themselves, so it is not set: a person decides.
 func (r *refusal) write(w http.ResponseWriter, k *policy.KubernetesRequest) {
-	body := r.body(k)
+	body, media := r.body(k), "application/json"
+	if k != nil && k.Discovery {
+		// Of an answer to discovery client-go shows what is text, and of a Status nothing: "unknown".
+		body, media = []byte(r.message+"\n"), "text/plain; charset=utf-8"
+	}
 	h := w.Header()
-	h.Set("Content-Type", "application/json")
+	h.Set("Content-Type", media)
 	h.Set("Cache-Control", "no-cache, private")
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Content-Length", strconv.Itoa(len(body)))
