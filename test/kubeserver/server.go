@@ -96,16 +96,8 @@ func (s *Server) Account(ctx context.Context, namespace, name string, rules ...r
 	if _, err := s.Client.CoreV1().ServiceAccounts(namespace).Create(ctx, account, metav1.CreateOptions{}); err != nil {
 		return "", err
 	}
-	role := &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: namespace + "-" + name}, Rules: rules}
-	if _, err := s.Client.RbacV1().ClusterRoles().Create(ctx, role, metav1.CreateOptions{}); err != nil {
-		return "", err
-	}
-	binding := &rbacv1.ClusterRoleBinding{
-		ObjectMeta: role.ObjectMeta,
-		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: role.Name},
-		Subjects:   []rbacv1.Subject{{Kind: "ServiceAccount", Namespace: namespace, Name: name}},
-	}
-	if _, err := s.Client.RbacV1().ClusterRoleBindings().Create(ctx, binding, metav1.CreateOptions{}); err != nil {
+	subject := rbacv1.Subject{Kind: "ServiceAccount", Namespace: namespace, Name: name}
+	if err := s.grant(ctx, namespace+"-"+name, subject, rules); err != nil {
 		return "", err
 	}
 	request := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{ExpirationSeconds: ptr.To[int64](3600)}}
@@ -114,6 +106,37 @@ func (s *Server) Account(ctx context.Context, namespace, name string, rules ...r
 		return "", err
 	}
 	return answer.Status.Token, nil
+}
+
+// User makes a user who may do what the rules say in all namespaces, and returns a client certificate. The server has to
+// be one that was started.
+func (s *Server) User(ctx context.Context, name string, rules ...rbacv1.PolicyRule) (certificatePEM, keyPEM []byte, err error) {
+	if s.env == nil {
+		return nil, nil, errors.New("a certificate authority is known of a server alone that was started")
+	}
+	if err := s.grant(ctx, "user-"+name, rbacv1.Subject{Kind: "User", APIGroup: rbacv1.GroupName, Name: name}, rules); err != nil {
+		return nil, nil, err
+	}
+	user, err := s.env.AddUser(envtest.User{Name: name}, nil)
+	if err != nil {
+		return nil, nil, err
+	}
+	return user.Config().CertData, user.Config().KeyData, nil
+}
+
+// grant lets somebody do what the rules say in all namespaces.
+func (s *Server) grant(ctx context.Context, name string, subject rbacv1.Subject, rules []rbacv1.PolicyRule) error {
+	role := &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: name}, Rules: rules}
+	if _, err := s.Client.RbacV1().ClusterRoles().Create(ctx, role, metav1.CreateOptions{}); err != nil {
+		return err
+	}
+	binding := &rbacv1.ClusterRoleBinding{
+		ObjectMeta: role.ObjectMeta,
+		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: role.Name},
+		Subjects:   []rbacv1.Subject{subject},
+	}
+	_, err := s.Client.RbacV1().ClusterRoleBindings().Create(ctx, binding, metav1.CreateOptions{})
+	return err
 }
 
 // Everything is a rule that allows all.

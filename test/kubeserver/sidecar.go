@@ -38,6 +38,7 @@ type Sidecar struct {
 
 	protocol    *kube.Protocol
 	listener    net.Listener
+	host        string // the policy's name for the API server
 	upstream    string
 	authority   *trust.Authority
 	leaves      *trust.Leaves
@@ -50,7 +51,12 @@ type Sidecar struct {
 // Front starts a sidecar in front of an API server at address, whose account's token it holds, under the target's rules.
 // dir is for its files.
 func Front(ctx context.Context, dir, address, token string, caPEM []byte, target policy.Kubernetes, change ...func(*policy.Policy)) (*Sidecar, error) {
-	s := &Sidecar{Log: &sessiontest.Log{}, Desk: sessiontest.NewDesk(), upstream: address, dir: dir}
+	return FrontOf(ctx, dir, "localhost", address, token, caPEM, target, change...)
+}
+
+// FrontOf is Front of an API server that the policy has another name for.
+func FrontOf(ctx context.Context, dir, host, address, token string, caPEM []byte, target policy.Kubernetes, change ...func(*policy.Policy)) (*Sidecar, error) {
+	s := &Sidecar{Log: &sessiontest.Log{}, Desk: sessiontest.NewDesk(), host: host, upstream: address, dir: dir}
 	if err := s.Apply(target, change...); err != nil {
 		return nil, err
 	}
@@ -106,7 +112,7 @@ func (s *Sidecar) ApplyAll(target policy.Kubernetes, changes ...func(*policy.Pol
 			Namespace: "agents", Name: "ops", Generation: 3, Enforcement: policy.Enforce,
 			Egress:    policy.Egress{Unmatched: policy.Deny},
 			Recording: policy.Recording{Durability: policy.Spool, OnFailure: policy.Block},
-			Targets:   []policy.Target{{Name: "cluster", Hosts: []string{"localhost"}, Port: number, Kubernetes: &target}},
+			Targets:   []policy.Target{{Name: "cluster", Hosts: []string{s.host}, Port: number, Kubernetes: &target}},
 		}
 		change(&p)
 		set.Policies = append(set.Policies, p)
@@ -115,7 +121,7 @@ func (s *Sidecar) ApplyAll(target policy.Kubernetes, changes ...func(*policy.Pol
 	if err != nil {
 		return err
 	}
-	s.destination.Store(rules.Lookup("localhost", number))
+	s.destination.Store(rules.Lookup(s.host, number))
 	return nil
 }
 
@@ -158,10 +164,10 @@ func (s *Sidecar) accept(ctx context.Context) {
 			_ = s.protocol.Serve(ctx, &session.Session{
 				Agent:    conn,
 				Original: netip.MustParseAddrPort(conn.LocalAddr().String()),
-				Host:     "localhost",
+				Host:     s.host,
 				Rules:    s.destination.Load,
 				Leaf: func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
-					return s.leaves.For(hello.ServerName, []string{"localhost"}, netip.MustParseAddr("127.0.0.1"))
+					return s.leaves.For(hello.ServerName, []string{s.host}, netip.MustParseAddr("127.0.0.1"))
 				},
 				DialUpstream: func(ctx context.Context) (net.Conn, error) {
 					return new(net.Dialer).DialContext(ctx, "tcp", s.upstream)

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/pem"
 	"io"
 	"net"
 	"net/http"
@@ -41,4 +42,8 @@ func answerOf(t testing.TB, conn net.Conn) (code int, body string) {
 		t.Fatal(err)
 	}
 	return answer.StatusCode, string(content)
+}
+
+func pemOf(c *x509.Certificate) []byte {
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Raw})
 }
