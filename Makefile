@@ -120,6 +120,10 @@ fmt: ## Format the Go code.
 vet: ## Run go vet.
 	$(GO) vet -tags $(TAGS) ./...
 
+.PHONY: vet-darwin
+vet-darwin: ## Compile for macOS what the sidecar has for other systems than Linux.
+	hack/vet-darwin ./sidecar/postgres
+
 .PHONY: lint
 lint: bin/golangci-lint bin/govulncheck bin/helm ## Run golangci-lint, govulncheck and helm lint.
 	$(BIN)/golangci-lint run

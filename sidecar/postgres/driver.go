@@ -89,7 +89,8 @@ func (p *Protocol) drive(s *session.Session, agent net.Conn, start *wire.Startup
 	}
 	sort.Strings(names)
 	for _, name := range names {
-		hello = appendMessage(hello, &pgproto3.ParameterStatus{Name: name, Value: up.parameters[name]})
+		value, _ := up.rules.Clean(up.parameters[name], 0)
+		hello = appendMessage(hello, &pgproto3.ParameterStatus{Name: name, Value: value})
 	}
 	hello = wire.AppendKey(hello, pid, key)
 	hello = appendMessage(hello, &pgproto3.ReadyForQuery{TxStatus: 'I'})

@@ -410,6 +410,20 @@ func TestMaskedTexts(t *testing.T) {
 			t.Fatalf("heard %+v", heard)
 		}
 	})
+	t.Run("and at the status of parameters", func(t *testing.T) {
+		rows(t, conn, "SET application_name = 'paid with 4111 1111 1111 1111'")
+		if got := conn.ParameterStatus("application_name"); got != "paid with **** **** **** ****" {
+			t.Fatalf("the client was told %q", got)
+		}
+		rows(t, conn, "RESET application_name")
+	})
+	t.Run("and at the status of parameters as a session begins", func(t *testing.T) {
+		direct(t, "ALTER ROLE agent SET application_name = 'paid with 4111 1111 1111 1111'")
+		defer direct(t, "ALTER ROLE agent RESET application_name")
+		if got := s.connect(t, "").ParameterStatus("application_name"); got != "paid with **** **** **** ****" {
+			t.Fatalf("the client was told %q", got)
+		}
+	})
 	t.Run("and at what is recorded", func(t *testing.T) {
 		rows(t, conn, "SELECT '4111 1111 1111 1111'")
 		for _, e := range s.log.Find(record.KindCommand, nil) {
@@ -418,6 +432,55 @@ func TestMaskedTexts(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestMaskedParameters has no detector: what a parameter was set to while a statement touched protected columns is
+// withheld, whatever it looks like.
+func TestMaskedParameters(t *testing.T) {
+	pg := allowAll()
+	pg.Masking = []policy.Masking{{Columns: []string{"public.customers.name"}}}
+	s := newSidecar(t, pg)
+	for name, run := range map[string]func(conn *pgconn.PgConn) error{
+		"a simple query":   func(conn *pgconn.PgConn) error { _, err := query(conn, "SELECT tells_name()"); return err },
+		"a query's values": func(conn *pgconn.PgConn) error { return extended(conn, "SELECT tells_name()") },
+		"a transaction": func(conn *pgconn.PgConn) error {
+			_, err := query(conn, "BEGIN; SELECT tells_name(); COMMIT")
+			return err
+		},
+	} {
+		t.Run("set by a function in "+name, func(t *testing.T) {
+			conn := s.connect(t, "")
+			if err := run(conn); err != nil {
+				t.Fatal(err)
+			}
+			if got := conn.ParameterStatus("application_name"); got != "********" {
+				t.Fatalf("the client was told %q", got)
+			}
+		})
+	}
+	t.Run("from the column itself: refused", func(t *testing.T) {
+		conn := s.connect(t, "")
+		_, err := query(conn, "SELECT set_config('application_name', name, false) FROM customers WHERE id = 1")
+		wantError(t, err, "42501")
+		if got := conn.ParameterStatus("application_name"); got != "" {
+			t.Fatalf("the client was told %q", got)
+		}
+	})
+	t.Run("what a client sets itself is told, and so is what it needs to read values", func(t *testing.T) {
+		conn := s.connect(t, "")
+		rows(t, conn, "SET application_name = 'Ada'")
+		if got := conn.ParameterStatus("application_name"); got != "Ada" {
+			t.Fatalf("the client was told %q", got)
+		}
+		rows(t, conn, "BEGIN; SELECT card_of(1); SET DateStyle = 'SQL, DMY'; COMMIT")
+		if got := conn.ParameterStatus("DateStyle"); got != "SQL, DMY" {
+			t.Fatalf("the client was told %q", got)
+		}
+	})
+}
+
+func extended(conn *pgconn.PgConn, sql string) error {
+	return conn.ExecParams(context.Background(), sql, nil, nil, nil, nil).Read().Err
 }
 
 func TestCatalogueChanges(t *testing.T) {

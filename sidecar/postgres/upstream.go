@@ -20,6 +20,7 @@ import (
 // upstream is an established connection to the target.
 type upstream struct {
 	conn       net.Conn
+	rules      *wire.Rules // by which the session began
 	user       string
 	parameters map[string]string
 	path       []string
@@ -103,7 +104,7 @@ func (p *Protocol) survey(ctx context.Context, t *target, rules *wire.Rules, con
 		return nil, &Refusal{Code: "08006", Message: "asking target " + t.Name() + " for its search_path: " + fmt.Sprint(err), cause: err}
 	}
 	row := results[0].Rows[0]
-	up := &upstream{user: config.User, path: wire.ParsePath(string(row[0])), role: string(row[1])}
+	up := &upstream{rules: rules, user: config.User, path: wire.ParsePath(string(row[0])), role: string(row[1])}
 	_, up.pathChosen = config.RuntimeParams["search_path"]
 	up.shared = p.shared(net.JoinHostPort(t.host, strconv.Itoa(int(t.Port()))), config.Database, config.User)
 	p.lookAtRole(ctx, t, conn, config.User)

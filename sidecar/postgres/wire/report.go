@@ -182,15 +182,26 @@ func (c *Core) parameter(frame, body []byte, alias bool) {
 	case "search_path", "session_authorization":
 		c.stale, c.touched = true, true
 	}
-	rules := c.compiled
-	if rules != nil && !rules.detectors.Empty() {
-		if value, _ := rules.detectors.Text(m.Value, 0); value != m.Value {
-			m.Value = value
-			if out, err := m.Encode(c.toAgent.own()); err == nil {
-				c.toAgent.put(out)
-			}
-			return
+	value := m.Value
+	// Changes are reported as a query ends.
+	if freeText[m.Name] && (c.sensitive || c.queue.front().touching()) {
+		value = withheldParameter
+	} else if rules := c.compiled; rules != nil && !rules.detectors.Empty() {
+		value, _ = rules.detectors.Text(value, 0)
+	}
+	if value != m.Value {
+		m.Value = value
+		if out, err := m.Encode(c.toAgent.own()); err == nil {
+			c.toAgent.put(out)
 		}
+		return
 	}
 	c.async(frame, alias)
 }
+
+// withheldParameter stands for what a parameter was set to where that could be a protected value, as Redact does.
+const withheldParameter = "********"
+
+// freeText are the parameters that servers report (protocol, "Asynchronous Operations") and that take any text. The
+// others have their own words, and clients need them to read values.
+var freeText = map[string]bool{"application_name": true, "search_path": true, "TimeZone": true}
