@@ -1,29 +1,47 @@
 package mask
 
-// mayCard looks for a card number with no regard to what is around it: that may be the framing of values.
-func mayCard(src []byte) bool {
+// firstCard looks for a card number with no regard to what is around it: that may be the framing of values.
+func firstCard(src []byte) int {
 	for from := 0; ; {
-		start, end := run(src, from, shortestCard, classDigit|classSep)
+		start, end := cardRun(src, from)
 		if start < 0 {
-			return false
-		}
-		if mayGroups(src[start:end]) {
-			return true
+			return -1
 		}
 		from = end
+		group := start
+		for fraction(src, start) && group < end && src[group] >= '0' {
+			group++
+		}
+		if mayGroups(src[group:end]) {
+			return start
+		}
 	}
 }
 
+// fraction tells whether the digits from start on, where a run of digits and separators begins, are behind a decimal point
+// of the same value (see continuesNumber). The digit before the point, or both, could be of a length before the value: the
+// first of a length's four bytes is zero.
+func fraction(src []byte, start int) bool {
+	return start >= 5 && src[start-1] == '.' && digitAt(src, start-2) && src[start-3] != 0 && src[start-4] != 0 && src[start-5] != 0
+}
+
 // mayGroups tries every group of digits as a number's first: from as many digits before its end as a first group
-// has, since what is before may be framing that looks like a digit.
+// has, since what is before may be framing that looks like a digit. src is a run of digits and separators.
 func mayGroups(src []byte) bool {
 	for i := 0; len(src)-i >= shortestCard; {
 		end := i
-		for digitAt(src, end) {
+		for end < len(src) && src[end] >= '0' {
 			end++
 		}
-		for from := max(i, end-longestCard); from <= end-4; from++ {
-			if n := end - from; (n == 4 || n == 6 || n >= shortestCard) && readCard(src, from, -1, false) > 0 {
+		for from := max(i, end-longestCard); from <= min(end-4, len(src)-shortestCard); from++ {
+			n := end - from
+			if n != 4 && n != 6 && n < shortestCard || !leads[(src[from]-'0')*10+src[from+1]-'0'] {
+				continue
+			}
+			if n >= 6 && issuedLengths(prefix(src[from:from+6])) == 0 {
+				continue
+			}
+			if readCard(src, from, -1, false) > 0 {
 				return true
 			}
 		}
@@ -35,7 +53,7 @@ func mayGroups(src []byte) bool {
 func scanCards(r *rewriter) {
 	last := -1 // where the card before ended
 	for from := 0; ; {
-		start, end := run(r.src, from, shortestCard, classDigit|classSep)
+		start, end := cardRun(r.src, from)
 		if start < 0 {
 			return
 		}
@@ -90,7 +108,7 @@ func readCard(src []byte, start, last int, alone bool) int {
 		}
 		groups[g] = uint8(end - from)
 		if n >= shortestCard && (g == 0 || grouped(groups[:g+1], n)) && (!alone || endsNumber(src, end)) &&
-			issued(prefix(digits[:6]), n) && luhn(digits[:n]) {
+			issuedLengths(prefix(digits[:]))&(1<<n) != 0 && luhn(digits[:n]) {
 			found = end
 		}
 		// On to the next group: one separator, always the same, and a digit.
@@ -128,9 +146,10 @@ func endsNumber(src []byte, end int) bool {
 	return end >= len(src) || src[end] != '-' && src[end] != '.' || !digitAt(src, end+1)
 }
 
+// prefix is the number that digits begin with, as values or as characters.
 func prefix(digits []byte) (n uint32) {
-	for _, d := range digits {
-		n = n*10 + uint32(d)
+	for _, d := range digits[:6] {
+		n = n*10 + uint32(d&0xf)
 	}
 	return n
 }

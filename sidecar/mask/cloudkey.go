@@ -65,16 +65,16 @@ var credentialsFrom = func() (t [256]struct{ at, n uint8 }) {
 	return t
 }()
 
-// mayCloudKey has no regard to what is around a key: that may be the framing of values.
-func mayCloudKey(src []byte) bool {
+// firstCloudKey has no regard to what is around a key: that may be the framing of values.
+func firstCloudKey(src []byte) int {
 	for from := 0; ; {
 		start, end := run(src, from, shortestKey, classToken)
 		if start < 0 {
-			return false
+			return -1
 		}
 		for i := start; i+shortestKey <= end; i++ {
 			if keyAt(src[:end], i, false) > 0 {
-				return true
+				return i
 			}
 		}
 		from = end

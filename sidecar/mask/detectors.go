@@ -103,26 +103,6 @@ func (d *Detectors) Rewrite(dst, src []byte) (out []byte, hits int) {
 	return r.out, r.hits
 }
 
-// May tells whether src could hold a match. It has no regard to what is around a match and may be asked about many
-// values at once, with their framing between them (lengths of at most 768 MiB, message types): false means that no
-// value in src matches. It is the fast way through rows in which nothing does: ask it once for each read.
-func (d *Detectors) May(src []byte) bool {
-	if d.Empty() {
-		return false
-	}
-	switch {
-	case len(d.patterns) > 0,
-		d.on[email] && mayEmail(src),
-		d.on[creditCard] && mayCard(src),
-		d.on[usSSN] && maySSN(src),
-		d.on[iban] && mayIBAN(src),
-		d.on[cloudKey] && mayCloudKey(src),
-		d.on[privateKey] && mayPrivateKey(src):
-		return true
-	}
-	return false
-}
-
 // scan runs all detectors but that of private keys, which in a stream are found piece by piece.
 func (d *Detectors) scan(r *rewriter) {
 	if d.on[email] {

@@ -8,8 +8,6 @@ import (
 // longestLocal is RFC 5321's bound on the local part (4.5.3.1.1); of a longer one, its end is replaced.
 const longestLocal = 64
 
-func mayEmail(src []byte) bool { return bytes.IndexByte(src, '@') >= 0 }
-
 func scanEmail(r *rewriter) {
 	for from := 0; ; {
 		at := bytes.IndexByte(r.src[from:], '@')

@@ -26,15 +26,15 @@ var ibanLengths = map[[2]byte]uint8{
 
 const classIBAN = classDigit | classUpper | classSpace
 
-func mayIBAN(src []byte) bool {
+func firstIBAN(src []byte) int {
 	for from := 0; ; {
 		start, end := run(src, from, shortestIBAN, classIBAN)
 		if start < 0 {
-			return false
+			return -1
 		}
 		for i := start; i+shortestIBAN <= end; i++ {
 			if readIBAN(src, i) > 0 {
-				return true
+				return i
 			}
 		}
 		from = end

@@ -56,15 +56,30 @@ var issuers = [...]issuer{
 	{979200, 979289, 1 << 16},                 // Troy
 }
 
-// issued tells whether a network issues numbers with this prefix and length.
-func issued(prefix uint32, digits int) bool {
-	for i := range issuers {
+// issuedLengths are the lengths of the numbers with this prefix that a network issues.
+func issuedLengths(prefix uint32) uint32 {
+	for i := firstIssuer[prefix/10000]; int(i) < len(issuers); i++ {
 		if prefix <= issuers[i].high {
-			return prefix >= issuers[i].low && issuers[i].lengths&(1<<digits) != 0
+			if prefix < issuers[i].low {
+				return 0
+			}
+			return issuers[i].lengths
 		}
 	}
-	return false
+	return 0
 }
+
+// firstIssuer is where the ranges begin that end in or behind a number's first two digits; leads marks those digits with
+// which a number begins that is issued.
+var firstIssuer, leads = func() (first [100]uint8, leads [100]bool) {
+	for n := range uint32(100) {
+		for int(first[n]) < len(issuers) && issuers[first[n]].high/10000 < n {
+			first[n]++
+		}
+		leads[n] = int(first[n]) < len(issuers) && issuers[first[n]].low/10000 <= n
+	}
+	return first, leads
+}()
 
 // grouped tells whether groups of these sizes are how a number of so many digits is printed: fours with a
 // shorter rest, 4-6-5 and 4-6-4 (American Express, Diners Club), 4-3-3-3 (old Visa), 6-13 (UnionPay).

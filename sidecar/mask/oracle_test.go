@@ -313,18 +313,19 @@ func compareWithOracle(t *testing.T, src []byte) {
 	if hits > 0 && !oracleDetectors.May(src) {
 		t.Fatalf("%q may hold no match, but does", src)
 	}
+	n := oracleDetectors.Clear(src)
+	for n > 0 && isWord(string(src), n) { // no value ends in the middle of a word: framing is behind it
+		n--
+	}
+	if out, hits := oracleDetectors.Rewrite(nil, src[:n]); hits > 0 {
+		t.Fatalf("%q of %q is clear, but becomes %q", src[:n], src, out)
+	}
 }
 
 // Random bytes are seldom a card: this puts texts together from parts of what is detected.
 func TestRewriteAgainstTheOracle(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
-	parts := []string{
-		"4111111111111111", "4111 1111 1111 1111", "4012-8888-8888-1881", "3782 822463 10005", "371449635398431",
-		"3056 930902 5904", "6304 9001 7740 2924 41", "4222222222222", "62 0000", "4", "11", "1111", " 1111", "-1111",
-		"DE89370400440532013000", "GB82 WEST 1234 5698 7654 32", "NO9386011117947", "GB", "82",
-		"123-45-6789", "223 45 6789", "-", " ", ".", "_", "@", "alice@example.com", "bob", "@mail.example.co.uk", "\xc3\xa9", "\xff",
-		"-----BEGIN ", "RSA PRIVATE KEY", "-----", "-----END PRIVATE KEY-----", "-----BEGIN PRIVATE KEY-----\n", "abc/+=\r\n", ",", "x", "%", "\x00",
-	}
+	parts := oracleParts
 	for range 40_000 {
 		var src []byte
 		for range random.IntN(9) {
@@ -335,4 +336,13 @@ func TestRewriteAgainstTheOracle(t *testing.T) {
 		}
 		compareWithOracle(t, src)
 	}
+}
+
+// oracleParts are what is detected, and parts of it.
+var oracleParts = []string{
+	"4111111111111111", "4111 1111 1111 1111", "4012-8888-8888-1881", "3782 822463 10005", "371449635398431",
+	"3056 930902 5904", "6304 9001 7740 2924 41", "4222222222222", "62 0000", "4", "11", "1111", " 1111", "-1111",
+	"DE89370400440532013000", "GB82 WEST 1234 5698 7654 32", "NO9386011117947", "GB", "82",
+	"123-45-6789", "223 45 6789", "-", " ", ".", "_", "@", "alice@example.com", "bob", "@mail.example.co.uk", "\xc3\xa9", "\xff",
+	"-----BEGIN ", "RSA PRIVATE KEY", "-----", "-----END PRIVATE KEY-----", "-----BEGIN PRIVATE KEY-----\n", "abc/+=\r\n", ",", "x", "%", "\x00",
 }

@@ -14,7 +14,7 @@ const (
 	longestPEM = 16 << 10
 )
 
-func mayPrivateKey(src []byte) bool { return bytes.Contains(src, []byte(pemBegin)) }
+func firstPrivateKey(src []byte) int { return bytes.Index(src, []byte(pemBegin)) }
 
 // scanPrivateKeys replaces what is between the lines of a private key. The lines themselves stay: they say what
 // was there.

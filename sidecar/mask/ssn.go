@@ -3,15 +3,15 @@ package mask
 // lengthSSN is ddd-dd-dddd. Nine digits without separators are too often something else.
 const lengthSSN = 11
 
-func maySSN(src []byte) bool {
+func firstSSN(src []byte) int {
 	for from := 0; ; {
 		start, end := run(src, from, lengthSSN, classDigit|classSep)
 		if start < 0 {
-			return false
+			return -1
 		}
 		for i := start; i+lengthSSN <= end; i++ {
 			if shapeSSN(src, i) {
-				return true
+				return i
 			}
 		}
 		from = end

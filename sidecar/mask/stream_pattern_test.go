@@ -90,6 +90,31 @@ func TestStreamRecognisesTheRestOfAPatternAfterAFlush(t *testing.T) {
 	}
 }
 
+// Rows and texts that are clear are not looked at again: none is, while a policy has patterns of its own.
+func TestNothingIsClearBeforeAPolicysOwnPatterns(t *testing.T) {
+	for name, d := range map[string]*Detectors{
+		"patterns alone": withPatterns(t, `acct-[a-z]+`),
+		"patterns and detectors": func() *Detectors {
+			d, err := Compile([]policy.Masking{{Detectors: Names()}, {Pattern: `acct-[a-z]+`}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return d
+		}(),
+	} {
+		t.Run(name, func(t *testing.T) {
+			for _, src := range []string{"acct-plain", "nothing of the kind", "x"} {
+				if n := d.Clear([]byte(src)); n != 0 || !d.May([]byte(src)) {
+					t.Errorf("%d bytes of %q are clear", n, src)
+				}
+			}
+			if text, _ := d.Text("of acct-plain", 0); text != "of **********" {
+				t.Errorf("a text becomes %q", text)
+			}
+		})
+	}
+}
+
 func TestPatternsOfColumnsAreNotForStreams(t *testing.T) {
 	d, err := Compile([]policy.Masking{{Columns: []string{"a.b.c"}, Pattern: "x"}})
 	if err != nil || !d.Empty() {

@@ -9,13 +9,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// eventLoop runs established sessions on one thread, which costs two wake-ups of a goroutine less in each direction
-// than a goroutine does that waits for each side. Everything about its sessions happens on that thread, but for what
-// is slow: that is done by goroutines, whose results come back by post.
+// eventLoop runs established sessions in one goroutine, which costs two wake-ups of a goroutine less in each direction
+// than a goroutine does that waits for each side. Everything about its sessions happens in it, but for what is slow: that
+// is done by other goroutines, whose results come back by post.
 //
 // Descriptors are watched level-triggered, so that one recv an event is enough. System calls that do not block, and
 // waits of at most briefWait, are made without telling the runtime, which would have another thread take over; only
 // when nothing has happened for that long does the loop block, and is told of by the runtime's books.
+//
+// The goroutine keeps its thread for as long as the runtime lets it, and is not locked to it: every 10 ms the runtime
+// takes the processor from a goroutine that never waits, and a locked one gets it back by two more switches of threads.
 type eventLoop struct {
 	mu       sync.Mutex // guards posted, running and wakeFD
 	posted   []func()
@@ -23,7 +26,8 @@ type eventLoop struct {
 	sleeping atomic.Bool
 	wakeFD   int
 
-	// The thread's own.
+	// The loop's own.
+	parallel bool // another thread can run meanwhile
 	epoll    int
 	ends     []*end // by slot
 	free     []int
@@ -35,7 +39,7 @@ type eventLoop struct {
 }
 
 const (
-	// briefWait is how long the thread waits without blocking in the runtime's eyes; a collection of garbage may have to
+	// briefWait is how long the loop waits without blocking in the runtime's eyes; a collection of garbage may have to
 	// wait as long for it.
 	briefWait = 2 * time.Millisecond
 	// stallCheck is how often peers are looked at that do not take what they are sent.
@@ -44,7 +48,7 @@ const (
 	openAgain = 50 * time.Millisecond
 )
 
-// post has f called on the loop's thread. It starts the loop where none runs.
+// post has f called in the loop. It starts the loop where none runs.
 func (l *eventLoop) post(f func()) {
 	l.mu.Lock()
 	l.posted = append(l.posted, f)
@@ -62,8 +66,6 @@ func (l *eventLoop) post(f func()) {
 
 // run serves until there is nothing left to serve.
 func (l *eventLoop) run() {
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
 	for l.open() != nil { // out of descriptors, until some session has ended
 		time.Sleep(openAgain)
 	}
@@ -149,9 +151,10 @@ func (l *eventLoop) wait(events []unix.EpollEvent, busy bool) int {
 	if more {
 		return rawEpollWait(l.epoll, events, 0)
 	}
-	if busy && runtime.GOMAXPROCS(0) > 1 {
+	if busy && l.parallel {
 		return rawEpollWait(l.epoll, events, int(briefWait.Milliseconds()))
 	}
+	l.parallel = runtime.GOMAXPROCS(0) > 1 // which takes a lock of the scheduler's
 	limit := -1
 	if !l.stalled.IsZero() {
 		limit = int(stallCheck.Milliseconds())

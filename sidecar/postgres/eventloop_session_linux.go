@@ -12,7 +12,7 @@ import (
 	"github.com/chaperone-dev/chaperone/sidecar/postgres/wire"
 )
 
-// looped is a session in an event loop. Its fields are the loop's thread's, and once done is closed those of the
+// looped is a session in an event loop. Its fields are the loop's, and once done is closed those of the
 // session's own goroutine again.
 type looped struct {
 	*driver

@@ -26,7 +26,7 @@ func (s *looped) apart(f func()) {
 	})
 }
 
-// goOn has the core go on with what it kept while it waited, on the loop's thread where that is soon done.
+// goOn has the core go on with what it kept while it waited, in the loop where that is soon done.
 func (s *looped) goOn(f func()) {
 	if s.core.HeavyResume() {
 		s.apart(f)
@@ -35,7 +35,7 @@ func (s *looped) goOn(f func()) {
 	f()
 }
 
-// back does f on the loop's thread when it may use the core.
+// back does f in the loop when it may use the core.
 func (s *looped) back(f func()) {
 	s.post(func() {
 		if s.over {

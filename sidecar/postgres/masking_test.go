@@ -272,11 +272,18 @@ func TestMaskedCopy(t *testing.T) {
 		"text":          {"COPY (SELECT id, card_number, name FROM customers ORDER BY id) TO STDOUT", "H d(1\t**** **** **** 1111\tAda) d(2\t****-****-****-0004\tBlaise) d(3\t\\N\tCarl) c C(COPY 3) Z(I)"},
 		"text, a table": {"COPY customers (id, card_number) TO STDOUT", "H d(1\t**** **** **** 1111) d(2\t****-****-****-0004) d(3\t\\N) c C(COPY 3) Z(I)"},
 		"text, a delimiter that stars need escaped": {"COPY (SELECT card_number, id FROM customers WHERE id = 1) TO STDOUT (DELIMITER '*')", `H d(\*\*\*\* \*\*\*\* \*\*\*\* 1111*1) c C(COPY 1) Z(I)`},
-		"csv":                    {"COPY (SELECT id, card_number, name FROM customers ORDER BY id) TO STDOUT (FORMAT csv, HEADER)", "H d(id,card_number,name) d(1,\"**** **** **** 1111\",Ada) d(2,\"****-****-****-0004\",Blaise) d(3,,Carl) c C(COPY 3) Z(I)"},
-		"csv, everything quoted": {"COPY (SELECT id, card_number FROM customers WHERE id = 1) TO STDOUT (FORMAT csv, FORCE_QUOTE *, QUOTE '''')", "H d('1','**** **** **** 1111') c C(COPY 1) Z(I)"},
-		"detectors":              {"COPY (SELECT * FROM notes ORDER BY id) TO STDOUT", "H d(1\tpaid with **** **** **** **** today) d(2\tnothing here) c C(COPY 2) Z(I)"},
-		"embedded newlines":      {"COPY (SELECT E'a\\nb,\"4111111111111111\"', 1) TO STDOUT (FORMAT csv)", "H d(\"a\nb,\"\"****************\"\"\",1) c C(COPY 1) Z(I)"},
-		"several in one string":  {"COPY (SELECT card_number FROM customers WHERE id = 1) TO STDOUT; COPY (SELECT id FROM customers WHERE id = 2) TO STDOUT", "H d(**** **** **** 1111) c C(COPY 1) H d(2) c C(COPY 1) Z(I)"},
+		"csv":                            {"COPY (SELECT id, card_number, name FROM customers ORDER BY id) TO STDOUT (FORMAT csv, HEADER)", "H d(id,card_number,name) d(1,\"**** **** **** 1111\",Ada) d(2,\"****-****-****-0004\",Blaise) d(3,,Carl) c C(COPY 3) Z(I)"},
+		"csv, everything quoted":         {"COPY (SELECT id, card_number FROM customers WHERE id = 1) TO STDOUT (FORMAT csv, FORCE_QUOTE *, QUOTE '''')", "H d('1','**** **** **** 1111') c C(COPY 1) Z(I)"},
+		"detectors":                      {"COPY (SELECT * FROM notes ORDER BY id) TO STDOUT", "H d(1\tpaid with **** **** **** **** today) d(2\tnothing here) c C(COPY 2) Z(I)"},
+		"a delimiter that joins numbers": {"COPY (SELECT 55555, '4111111111111111') TO STDOUT (FORMAT csv, DELIMITER '.')", "H d(55555.****************) c C(COPY 1) Z(I)"},
+		"a delimiter that is a digit":    {"COPY (SELECT 'a', '4111111111111111', 'b') TO STDOUT (FORMAT csv, DELIMITER '5')", "H d(a5****************5b) c C(COPY 1) Z(I)"},
+		"a quote that is a digit":        {"COPY (SELECT '4111111111111111') TO STDOUT (FORMAT csv, QUOTE '1')", "H d(1****************1) c C(COPY 1) Z(I)"},
+		"an escape that is a digit":      {"COPY (SELECT '4111111111111111') TO STDOUT (FORMAT csv, ESCAPE '1', FORCE_QUOTE *)", "H d(\"****************\") c C(COPY 1) Z(I)"},
+		"a separator that is escaped":    {"COPY (SELECT '4111 1111 1111 1111') TO STDOUT (DELIMITER ' ')", `H d(****\ ****\ ****\ ****) c C(COPY 1) Z(I)`},
+		"a dash that is escaped":         {"COPY (SELECT '4111-1111-1111-1111') TO STDOUT (DELIMITER '-')", `H d(****\-****\-****\-****) c C(COPY 1) Z(I)`},
+		"a backslash in csv":             {"COPY (SELECT E'a\\\\4111111111111111') TO STDOUT (FORMAT csv)", `H d(a\****************) c C(COPY 1) Z(I)`},
+		"embedded newlines":              {"COPY (SELECT E'a\\nb,\"4111111111111111\"', 1) TO STDOUT (FORMAT csv)", "H d(\"a\nb,\"\"****************\"\"\",1) c C(COPY 1) Z(I)"},
+		"several in one string":          {"COPY (SELECT card_number FROM customers WHERE id = 1) TO STDOUT; COPY (SELECT id FROM customers WHERE id = 2) TO STDOUT", "H d(**** **** **** 1111) c C(COPY 1) H d(2) c C(COPY 1) Z(I)"},
 	}
 	k := talk(t, s.connect(t, ""))
 	for name, test := range tests {

@@ -42,7 +42,7 @@ type Options struct {
 type Driver uint8
 
 const (
-	// EventLoop runs all sessions on one thread, on Linux. A session whose connections have no sockets is run by
+	// EventLoop runs all sessions in one goroutine, on Linux. A session whose connections have no sockets is run by
 	// goroutines, as all are on other systems.
 	EventLoop Driver = iota
 	// Goroutines run a session with one for each side.

@@ -2,6 +2,7 @@ package wire
 
 import (
 	"github.com/chaperone-dev/chaperone/sidecar/policy"
+	"github.com/chaperone-dev/chaperone/sidecar/postgres/catalogue"
 	"github.com/chaperone-dev/chaperone/sidecar/postgres/sql"
 )
 
@@ -16,23 +17,26 @@ import (
 //
 // The texts that are recorded, hashed and forwarded are always the statement's own.
 
-// alike completes j by the verdict on a query string of the same skeleton, where there is one that holds.
-func (c *Core) alike(j *judged) bool {
-	if !j.rules.blind || len(c.skeletons) == 0 {
-		return false
+// alike is the verdict on a query string of the same skeleton, where there is one that holds; else nil.
+func (c *Core) alike(text []byte, rules *Rules, cat *catalogue.Catalogue, epoch uint64) *judged {
+	if !rules.blind || len(c.skeletons) == 0 {
+		return nil
 	}
+	own := string(text)
 	var plain bool
-	if c.skeleton, plain = sql.Skeleton(c.skeleton[:0], j.text); !plain {
-		return false
+	if c.skeleton, plain = sql.Skeleton(c.skeleton[:0], own); !plain {
+		return nil
 	}
 	k := c.skeletons[string(c.skeleton)]
-	if k == nil || k.rules != j.rules || k.version != j.version || k.cat != j.cat || k.epoch != j.epoch {
-		return false
+	if k == nil || !k.holds(rules, c.version, cat, epoch) {
+		return nil
 	}
-	text := j.text
-	*j = *k
-	j.text = text
-	return true
+	if k.text == own {
+		return k
+	}
+	j := *k
+	j.text, j.recorded = own, ""
+	return &j
 }
 
 // keepAlike keeps j for all of its skeleton, where that may be.
@@ -52,6 +56,11 @@ func (c *Core) keepAlike(j *judged) bool {
 type results struct {
 	described *description
 	plan      *plan
+	// bound is the same of the extended protocol.
+	bound struct {
+		described *description
+		plan      *plan
+	}
 }
 
 // planQuery is the plan of a simple query's rows: the last one's, while all that it was made of is the same.

@@ -1,7 +1,6 @@
 package wire
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
@@ -132,7 +131,9 @@ func (b *binding) integer(raw []byte) error {
 		}
 		b.count--
 		if length < 0 {
-			b.show("NULL")
+			if b.name() {
+				b.shown = append(b.shown, "NULL"...)
+			}
 			break
 		}
 		b.value, b.stage, b.head, b.excess = length, bindValue, b.head[:0], 0
@@ -186,13 +187,16 @@ func (b *binding) take(p []byte) {
 
 func (b *binding) endValue() {
 	b.stage = bindValueLength
-	b.show(b.render())
+	if b.name() {
+		b.shown = b.render(b.shown)
+	}
 	b.advance()
 }
 
-func (b *binding) show(text string) {
+// name shows the value's number; false where nothing more is shown.
+func (b *binding) name() bool {
 	if len(b.shown) > maxShown {
-		return
+		return false
 	}
 	if b.number > 1 {
 		b.shown = append(b.shown, ", "...)
@@ -200,7 +204,7 @@ func (b *binding) show(text string) {
 	b.shown = append(b.shown, '$')
 	b.shown = strconv.AppendInt(b.shown, int64(b.number), 10)
 	b.shown = append(b.shown, " = "...)
-	b.shown = append(b.shown, text...)
+	return true
 }
 
 func (b *binding) format(number int) int16 {
@@ -213,29 +217,28 @@ func (b *binding) format(number int) int16 {
 	return 0
 }
 
-// render shows a value as a person reads it.
-func (b *binding) render() string {
+// render appends a value as a person reads it.
+func (b *binding) render(dst []byte) []byte {
 	var typ uint32
 	if b.number <= len(b.types) {
 		typ = b.types[b.number-1]
 	}
-	var text string
 	switch binaryFormat := b.format(b.number) != 0; {
 	case binaryFormat && b.excess == 0 && typ == 16 && len(b.head) == 1: // bool
-		return strconv.FormatBool(b.head[0] != 0)
+		return strconv.AppendBool(dst, b.head[0] != 0)
 	case binaryFormat && b.excess == 0 && typ == 21 && len(b.head) == 2: // int2
-		return strconv.Itoa(int(int16(binary.BigEndian.Uint16(b.head))))
+		return strconv.AppendInt(dst, int64(int16(binary.BigEndian.Uint16(b.head))), 10)
 	case binaryFormat && b.excess == 0 && typ == 23 && len(b.head) == 4: // int4
-		return strconv.Itoa(int(int32(binary.BigEndian.Uint32(b.head))))
+		return strconv.AppendInt(dst, int64(int32(binary.BigEndian.Uint32(b.head))), 10)
 	case binaryFormat && b.excess == 0 && typ == 20 && len(b.head) == 8: // int8
-		return strconv.FormatInt(int64(binary.BigEndian.Uint64(b.head)), 10)
+		return strconv.AppendInt(dst, int64(binary.BigEndian.Uint64(b.head)), 10)
 	case binaryFormat && (typ != 25 && typ != 1043 && typ != 114 || !utf8.Valid(b.head)):
 		const digits = "0123456789abcdef"
-		out := append(make([]byte, 0, 4+2*len(b.head)), `'\x`...)
+		dst = append(dst, `'\x`...)
 		for _, c := range b.head {
-			out = append(out, digits[c>>4], digits[c&15])
+			dst = append(dst, digits[c>>4], digits[c&15])
 		}
-		text = string(append(out, '\''))
+		dst = append(dst, '\'')
 	default:
 		head := b.head
 		if b.excess > 0 { // no half character at the cut
@@ -243,10 +246,19 @@ func (b *binding) render() string {
 				head = head[:len(head)-1]
 			}
 		}
-		text = "'" + string(bytes.ReplaceAll(head, []byte("'"), []byte("''"))) + "'"
+		dst = append(dst, '\'')
+		for _, c := range head {
+			if c == '\'' {
+				dst = append(dst, '\'')
+			}
+			dst = append(dst, c)
+		}
+		dst = append(dst, '\'')
 	}
 	if b.excess > 0 {
-		text += " (" + strconv.Itoa(len(b.head)+b.excess) + " bytes)"
+		dst = append(dst, " ("...)
+		dst = strconv.AppendInt(dst, int64(len(b.head)+b.excess), 10)
+		dst = append(dst, " bytes)"...)
 	}
-	return text
+	return dst
 }

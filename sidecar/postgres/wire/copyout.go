@@ -6,6 +6,7 @@ import (
 
 	"github.com/jackc/pgproto3/v2"
 
+	"github.com/chaperone-dev/chaperone/sidecar/mask"
 	"github.com/chaperone-dev/chaperone/sidecar/policy"
 	"github.com/chaperone-dev/chaperone/sidecar/postgres/sql"
 )
@@ -16,7 +17,9 @@ type copyOut struct {
 	columns []column
 	pass    bool
 	detect  bool
-	format  copyFormat
+	// raw says that a row in which no detector could match can be told by looking at it as it is written.
+	raw    bool
+	format copyFormat
 	// header says that the next row names the columns (or, in binary, that it begins with the file's header).
 	header bool
 }
@@ -114,7 +117,20 @@ func (c *Core) copyPlan(o *owed, columns int, binaryFormat bool) (*copyOut, bool
 	default:
 		return nil, false
 	}
+	out.raw = out.detect && out.format.apart()
 	return out, true
+}
+
+// apart tells whether values stand in a row as they are, and apart from each other: a delimiter that is a point would join
+// two numbers to one, and a quote that is a digit is doubled within a number.
+func (f *copyFormat) apart() bool {
+	switch f.kind {
+	case 'b':
+		return true
+	case 'c':
+		return mask.Apart(f.delimiter) && mask.Apart(f.quote) && mask.Apart(f.escape)
+	}
+	return mask.Apart(f.delimiter)
 }
 
 func first(s string, otherwise byte) byte {
@@ -160,6 +176,8 @@ func (c *Core) classifyCopy(size int) mode {
 			hint:    "Leave protected columns out and use the text format, or SELECT.",
 		})
 		return modeDrop
+	case c.copyOut.raw && !c.copyOut.header:
+		return modeScan
 	}
 	return modeHold
 }
@@ -167,7 +185,7 @@ func (c *Core) classifyCopy(size int) mode {
 // copyLine handles a row of a COPY that is held to be masked.
 func (c *Core) copyLine(o *owed, frame []byte, alias bool) {
 	out := c.copyOut
-	if out.detect && !o.judged.rules.detectors.May(frame[header:]) {
+	if out.raw && !(alias && !out.header) && !o.judged.rules.detectors.May(frame[header:]) {
 		out.header = false
 		c.emit(frame, alias)
 		return

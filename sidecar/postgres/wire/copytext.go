@@ -180,42 +180,51 @@ func (c *Core) csvValue(o *owed, col column, raw []byte, quoted bool) {
 	switch {
 	case !quoted && string(raw) == f.null, col.treatment == treatPass:
 		c.row = append(c.row, raw...)
-	case col.treatment == treatDetect && bytes.IndexByte(raw, '\\') >= 0:
-		// What an escape stands for decides where a number or a word begins.
-		c.plain = unescape(c.plain[:0], raw)
+	case col.treatment == treatDetect && !quoted:
+		c.row = append(c.row, c.detected(o, raw)...)
+	case col.treatment == treatDetect:
+		// What is doubled or escaped decides where a number or a word begins, and where it ends.
+		c.plain = f.unquote(c.plain[:0], raw)
 		if found := c.detected(o, c.plain); bytes.Equal(found, c.plain) {
 			c.row = append(c.row, raw...)
 		} else {
-			c.row = appendCopyText(c.row, found, f.delimiter)
+			c.row = f.appendQuoted(c.row, found)
 		}
 		c.plain = keepScratch(c.plain)
-	case col.treatment == treatDetect:
-		c.row = append(c.row, c.detected(o, raw)...)
 	case col.treatment == treatNull:
 		o.run.masked++
 		c.row = append(c.row, f.null...)
 	default:
 		o.run.masked++
-		value := raw
 		if quoted {
-			c.scratch = c.scratch[:0]
-			inner := raw[1 : len(raw)-1]
-			for i := 0; i < len(inner); i++ {
-				if inner[i] == f.escape && i+1 < len(inner) && (inner[i+1] == f.quote || inner[i+1] == f.escape) {
-					i++
-				}
-				c.scratch = append(c.scratch, inner[i])
-			}
-			value = c.scratch
+			c.scratch = f.unquote(c.scratch[:0], raw)
+		} else {
+			c.scratch = append(c.scratch[:0], raw...)
 		}
-		c.scratch = append(c.scratch[:0], value...)
-		c.row = append(c.row, f.quote)
-		for _, b := range c.replacement(col) {
-			if b == f.quote || b == f.escape {
-				c.row = append(c.row, f.escape)
-			}
-			c.row = append(c.row, b)
-		}
-		c.row = append(c.row, f.quote)
+		c.row = f.appendQuoted(c.row, c.replacement(col))
 	}
+}
+
+// unquote appends what a quoted CSV field stands for.
+func (f *copyFormat) unquote(dst, raw []byte) []byte {
+	inner := raw[1 : len(raw)-1]
+	for i := 0; i < len(inner); i++ {
+		if inner[i] == f.escape && i+1 < len(inner) && (inner[i+1] == f.quote || inner[i+1] == f.escape) {
+			i++
+		}
+		dst = append(dst, inner[i])
+	}
+	return dst
+}
+
+// appendQuoted appends a value as a quoted CSV field.
+func (f *copyFormat) appendQuoted(dst, value []byte) []byte {
+	dst = append(dst, f.quote)
+	for _, b := range value {
+		if b == f.quote || b == f.escape {
+			dst = append(dst, f.escape)
+		}
+		dst = append(dst, b)
+	}
+	return append(dst, f.quote)
 }

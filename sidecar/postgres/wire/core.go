@@ -75,9 +75,11 @@ type Core struct {
 	pass     int    // bytes of a frame still to come that need not be whole
 	swallow  bool   // those bytes do not go on
 	bounds   rowBounds
+	cleared  cleared
 	longRow  *longRow
 	longLine *longLine
 	scratch  []byte
+	tag      string // of the last command
 	plain    []byte
 	hashed   []byte
 	row      []byte
@@ -101,6 +103,9 @@ type Core struct {
 	skeleton  []byte // scratch
 	// cachedText is the length of the texts in both.
 	cachedText int
+	// remembered are the statements that have their verdict with them, of which the one at forgotten is the oldest.
+	remembered [maxStatements]*statement
+	forgotten  int
 	nameWork   int // forwarded statements that have yet to change names by SQL
 	state      sql.State
 	version    uint64 // of state and temps

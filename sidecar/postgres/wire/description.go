@@ -45,10 +45,18 @@ func describe(frame []byte, before *description) (*description, error) {
 func (c *Core) rowDescription(o *owed, frame, body []byte, alias bool) {
 	switch o.kind {
 	case answerDescribeStatement, answerDescribePortal:
-		d, err := describe(frame, o.describes.described)
+		before := o.describes.described
+		j := o.describes.judged
+		if before == nil && j != nil {
+			before = j.results.bound.described
+		}
+		d, err := describe(frame, before)
 		if err != nil {
 			c.brokenf("a RowDescription that cannot be read: %v", err)
 			return
+		}
+		if j != nil {
+			j.results.bound.described = d
 		}
 		// A portal's has the portal's formats; the statement keeps the columns alone.
 		o.describes.described = d

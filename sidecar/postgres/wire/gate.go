@@ -229,7 +229,7 @@ func (c *Core) recordCommand(number *uint64, s subject) error {
 	v := &s.verdict
 	return c.cfg.Record(record.Event{
 		Kind: record.KindCommand, Command: *number,
-		Text: c.compiled.recorded(s.text, s.values), TextLength: len(s.text), Digest: s.digest,
+		Text: c.compiled.recorded(s.judged, s.text, s.values), TextLength: len(s.text), Digest: s.digest,
 		Verdict: string(v.Action), Audited: string(v.Audited), Policy: v.Policy, Generation: v.Generation,
 		Rule: v.Rule, Message: v.Message,
 	})

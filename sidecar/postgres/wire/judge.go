@@ -10,11 +10,14 @@ import (
 	"github.com/chaperone-dev/chaperone/sidecar/postgres/sql"
 )
 
-// judged is a query string, understood and judged under certain rules and session state. It is immutable.
+// judged is a query string, understood and judged under certain rules and session state. It is immutable, but for what
+// is kept with it to be found sooner.
 type judged struct {
-	text    string
-	rules   *Rules
-	version uint64
+	text string
+	// recorded is text as it stands in the recording, once that was asked for.
+	recorded string
+	rules    *Rules
+	version  uint64
 	// cat is the catalogue that the shapes were traced with, as of epoch.
 	cat   *catalogue.Catalogue
 	epoch uint64
@@ -26,6 +29,8 @@ type judged struct {
 	// commands are all parts', with what the lineage adds; verdict is the strictest over them.
 	commands []policy.Command
 	verdict  policy.Verdict
+	// kept says that the verdict may be used again.
+	kept bool
 	// blind says that all but text holds for every query string of the same skeleton (see alike.go).
 	blind bool
 	// results is how its last result was masked; those alike share it.
@@ -66,6 +71,9 @@ const (
 	maxVerdicts   = 64
 	maxCached     = 4 << 10
 	maxCachedText = 32 << 10
+	// maxStatements statements, of up to maxRemembered bytes each, have their verdict with them.
+	maxStatements = 32
+	maxRemembered = 1 << 10
 )
 
 // judge understands and judges a query string as of now. unsure says that what a name means cannot be known now.
@@ -78,16 +86,18 @@ func (c *Core) judge(text []byte, unsure bool) *judged {
 	// A ROLLBACK would bring back what an open transaction has changed: what a cached verdict says of a string
 	// that holds one is not known.
 	unsettled := c.touched || c.altering
-	if j := c.verdicts[string(text)]; j != nil && !unsure && !unsettled && j.rules == rules && j.version == c.version && j.cat == cat && j.epoch == epoch {
-		return j
-	}
 	settled := !unsure && !unsettled && len(text) <= maxCached
+	if settled {
+		if j := c.verdicts[string(text)]; j != nil && j.holds(rules, c.version, cat, epoch) {
+			return j
+		}
+		if j := c.alike(text, rules, cat, epoch); j != nil {
+			return j
+		}
+	}
 	j := &judged{text: string(text), rules: rules, version: c.version, cat: cat, epoch: epoch, results: &results{}}
 	if shared := c.shared(); shared != nil {
 		j.routines = shared.Routines()
-	}
-	if settled && c.alike(j) {
-		return j
 	}
 	state := c.state
 	if cat != nil {
@@ -107,6 +117,7 @@ func (c *Core) judge(text []byte, unsure bool) *judged {
 	if !settled || j.verdict.Unevaluated {
 		return j
 	}
+	j.kept = true
 	if len(c.verdicts)+len(c.skeletons) >= maxVerdicts || c.cachedText+len(j.text) > maxCachedText {
 		c.forgetVerdicts()
 	}
@@ -115,6 +126,43 @@ func (c *Core) judge(text []byte, unsure bool) *judged {
 	}
 	c.cachedText += len(j.text)
 	return j
+}
+
+// holds tells whether a verdict that is kept is of these rules and this state.
+func (j *judged) holds(rules *Rules, version uint64, cat *catalogue.Catalogue, epoch uint64) bool {
+	return j.rules == rules && j.version == version && j.cat == cat && j.epoch == epoch
+}
+
+// judgeStatement judges a prepared statement as of now, as judge does. The verdicts of the statements that were used
+// last are found without looking at their texts.
+func (c *Core) judgeStatement(s *statement) *judged {
+	unsure := c.unsure()
+	if j := s.judged; j != nil && !unsure && !c.touched && !c.altering {
+		rules := c.rules()
+		if cat, epoch := c.catalogue(); j.holds(rules, c.version, cat, epoch) {
+			return j
+		}
+	}
+	j := c.judge([]byte(s.text), unsure)
+	c.remember(s, j)
+	return j
+}
+
+// remember keeps a statement's verdict with it, where judge would keep it.
+func (c *Core) remember(s *statement, j *judged) {
+	if !j.kept || len(s.text) > maxRemembered {
+		s.judged = nil
+		return
+	}
+	if s.judged == nil {
+		at := &c.remembered[c.forgotten%maxStatements]
+		c.forgotten++
+		if *at != nil {
+			(*at).judged = nil
+		}
+		*at = s
+	}
+	s.judged = j
 }
 
 // forgetVerdicts makes room.

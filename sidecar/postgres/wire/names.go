@@ -17,6 +17,8 @@ type statement struct {
 	described *description
 	// formats are the result formats of the last Bind; portals share them.
 	formats []int16
+	// judged is the verdict on text, to be used again while it holds.
+	judged *judged
 	// plan is how the last result was masked, to be used again while it holds.
 	plan *plan
 	// segment is where the name got this meaning, while the server has not confirmed it; then 0.

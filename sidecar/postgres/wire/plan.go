@@ -53,14 +53,24 @@ func (c *Core) planFor(o *owed) *plan {
 		return withheld
 	}
 	epoch := c.epoch()
-	if p := s.plan; p != nil && p.judged == o.judged && p.described == s.described && p.epoch == epoch &&
-		slices.Equal(p.formats, o.of.formats) && o.run.named == nil {
+	again := func(p *plan) bool {
+		return p != nil && p.described == s.described && p.epoch == epoch && slices.Equal(p.formats, o.of.formats) && o.run.named == nil
+	}
+	if p := s.plan; again(p) && p.judged == o.judged {
+		return p
+	}
+	r := &o.judged.results.bound
+	alike := !s.bySQL && len(o.judged.parts) == 1
+	if p := r.plan; alike && again(p) {
 		return p
 	}
 	p := c.plan(o, s.described, o.of)
 	p.formats = slices.Clone(o.of.formats)
 	if o.run.named == nil {
 		s.plan = p
+		if alike {
+			r.plan = p
+		}
 	}
 	return p
 }
@@ -135,7 +145,7 @@ func (c *Core) shape(o *owed, of *portal, epoch uint64) sql.Shape {
 			return unproved
 		}
 		s := o.run.named[o.run.part]
-		inner := c.judge([]byte(s.text), c.unsure())
+		inner := c.judgeStatement(s)
 		if inner.epoch != epoch || inner.rules != j.rules || len(inner.parts) != 1 {
 			return unproved
 		}

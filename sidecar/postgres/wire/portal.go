@@ -67,7 +67,7 @@ func (c *Core) bind(frame, body []byte) bool {
 
 // rejudge judges a prepared statement again, as it is bound.
 func (c *Core) rejudge(s *statement) (j *judged, v policy.Verdict, named []*statement, what outcome) {
-	j = c.judge([]byte(s.text), c.unsure())
+	j = c.judgeStatement(s)
 	if j.syntax != nil {
 		c.pending = nil
 		c.refuse(syntaxError(j.syntax), false)
@@ -173,7 +173,7 @@ func (c *Core) execute(frame, body []byte) bool {
 		return true
 	}
 	s := p.statement
-	j := c.judge([]byte(s.text), c.unsure())
+	j := c.judgeStatement(s)
 	verdict, what := c.executable(p, j)
 	if what != passes {
 		return what == refused

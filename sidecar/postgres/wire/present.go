@@ -15,12 +15,21 @@ const (
 	maxAsked    = 4 << 10
 )
 
-// recorded is a statement as it stands in the recording: masked, cut, with its bound values.
-func (r *Rules) recorded(text, values string) string {
+// recorded is a statement as it stands in the recording: masked, cut, with its bound values. j is what text was judged
+// as, nil where it was not.
+func (r *Rules) recorded(j *judged, text, values string) string {
 	if r == nil {
 		return mask.Cut(text, maxRecorded)
 	}
-	text, _ = r.detectors.Text(text, maxRecorded)
+	switch {
+	case j == nil || j.text != text || j.rules != r:
+		text, _ = r.detectors.Text(text, maxRecorded)
+	case j.recorded == "":
+		j.recorded, _ = r.detectors.Text(text, maxRecorded)
+		fallthrough
+	default:
+		text = j.recorded
+	}
 	if values != "" {
 		values, _ = r.detectors.Text(values, 0)
 		text += "\n-- " + strings.ReplaceAll(values, "\n", "\n-- ")

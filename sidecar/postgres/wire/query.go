@@ -123,7 +123,7 @@ func (c *Core) missing(code, message string, simple bool) {
 
 // commandsOf judges a prepared statement as of now. What it was approved for is left out.
 func (c *Core) commandsOf(s *statement, granted ruleName) []policy.Command {
-	j := c.judge([]byte(s.text), c.unsure())
+	j := c.judgeStatement(s)
 	commands := j.commandsOf(s)
 	if granted == (ruleName{}) {
 		return commands

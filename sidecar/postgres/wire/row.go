@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 
+	"github.com/chaperone-dev/chaperone/sidecar/mask"
 	"github.com/chaperone-dev/chaperone/sidecar/record"
 )
 
@@ -52,9 +53,14 @@ func (c *Core) classifyRow(size int) mode {
 	case size > c.bounds.held:
 		c.beginLongRow(r.plan, size)
 		return modeStream
+	case r.plan.detect:
+		return modeScan
 	}
 	return modeHold
 }
+
+// detectors are those of the result that comes now.
+func (c *Core) detectors() *mask.Detectors { return c.queue.front().judged.rules.detectors }
 
 // over enforces the policy's limits on one statement's result.
 func (c *Core) over(o *owed) bool {
@@ -94,7 +100,7 @@ func (c *Core) dataRow(o *owed, frame []byte, alias bool) {
 		return
 	}
 	p := o.run.plan
-	if p.detect && !o.judged.rules.detectors.May(frame[header:]) {
+	if p.detect && !alias && !o.judged.rules.detectors.May(frame[header:]) { // others were looked at before
 		c.emit(frame, alias)
 		return
 	}
@@ -220,7 +226,10 @@ func (c *Core) complete(o *owed, frame []byte, alias bool) {
 			c.brokenf("a command tag that does not end")
 			return
 		}
-		tag = string(s)
+		if tag = c.tag; string(s) != tag { // mostly the same again
+			tag = string(s)
+			c.tag = tag
+		}
 		c.completed(o)
 	}
 	if o.run.command != 0 {

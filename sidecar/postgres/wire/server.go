@@ -11,11 +11,13 @@ const (
 	modeHold mode = iota
 	modePass
 	modeDrop
+	modeScan   // modePass where no detector could match, else modeHold
 	modeStream // masked as it comes
 )
 
 // serve handles bytes of the server's.
 func (c *Core) serve(p []byte) {
+	c.cleared = cleared{}
 	for len(p) > 0 && !c.closed {
 		switch {
 		case c.pass > 0:
@@ -72,7 +74,11 @@ func (c *Core) serve(p []byte) {
 				p = p[header:]
 			}
 			c.held = c.held[:0]
-		case how != modeHold:
+		case how == modePass && len(c.held) == 0 && len(p) >= whole:
+			n := c.rowsBehind(p, whole, 0, maxMessage)
+			c.toAgent.pass(p[:n])
+			p = p[n:]
+		case how == modePass || how == modeDrop:
 			c.swallow = how == modeDrop
 			c.pass = whole - len(c.held)
 			if len(c.held) > 0 {
@@ -88,11 +94,15 @@ func (c *Core) serve(p []byte) {
 			} else {
 				c.need = whole
 			}
-		case len(p) >= whole:
+		case len(p) < whole:
+			c.need = whole
+		case how == modeScan && c.isClear(p, whole, c.detectors()):
+			n := c.rowsBehind(p, whole, c.cleared.behind, c.bounds.held)
+			c.toAgent.pass(p[:n])
+			p = p[n:]
+		default:
 			c.answer(p[:whole], true)
 			p = p[whole:]
-		default:
-			c.need = whole
 		}
 	}
 }
