@@ -224,9 +224,10 @@ func (c *Core) Wait() WaitKind { return c.wait }
 // Ask is what people have to decide on, while Wait is WaitApproval.
 func (c *Core) Ask() session.Ask { return c.pending.ask }
 
-// Cancelling reports, once, that the statement that runs upstream has to be cancelled: by Cancel, then Cancelled.
+// Cancelling reports, once, that the statement that runs upstream has to be cancelled: by Cancel, then Cancelled. One that
+// has ended by now is not: the request would hit what comes behind it.
 func (c *Core) Cancelling() bool {
-	was := c.cancel
+	was := c.cancel && c.dropping
 	c.cancel = false
 	return was
 }
