@@ -9,6 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -25,6 +26,10 @@ import (
 // ConditionDecided is true once people have decided, or can no more.
 const ConditionDecided = "Decided"
 
+// settle is how long a command that waits has the first word about its grant. A decision's time is in whole seconds, so
+// that it is one second more than it looks at the least: far above what a release takes.
+const settle = 3 * time.Second
+
 // ApprovalRequestReconciler says in a request's status what its decisions amount to, and deletes requests some time
 // after their end. Nothing is released by what it writes.
 type ApprovalRequestReconciler struct {
@@ -32,8 +37,11 @@ type ApprovalRequestReconciler struct {
 	Key    []byte
 	// Retention is how long a request is kept after it has expired, decided or not.
 	Retention time.Duration
-	Events    events.EventRecorder
-	Clock     clock.PassiveClock
+	// Waited tells whether a command waits for the request at this replica. Such a command uses its grant at once, and
+	// a status written at the same time would make it try again. Nil where no broker runs beside.
+	Waited func(types.NamespacedName) bool
+	Events events.EventRecorder
+	Clock  clock.PassiveClock
 }
 
 // Reconcile implements reconcile.Reconciler.
@@ -50,6 +58,9 @@ func (r *ApprovalRequestReconciler) Reconcile(ctx context.Context, req ctrl.Requ
 	}
 	wanted := requestStatus(ar, outcome, now)
 	if !equality.Semantic.DeepEqual(wanted, ar.Status) {
+		if wait := r.yields(ar, outcome, now); wait > 0 {
+			return ctrl.Result{RequeueAfter: wait}, nil
+		}
 		before := ar.DeepCopy()
 		ar.Status = wanted
 		// The broker counts uses in the same status: a write that raced with one must fail.
@@ -57,11 +68,34 @@ func (r *ApprovalRequestReconciler) Reconcile(ctx context.Context, req ctrl.Requ
 		if err := r.Client.Status().Patch(ctx, ar, patch); err != nil {
 			return again(client.IgnoreNotFound(err))
 		}
-		if before.Status.Phase != wanted.Phase {
+		if news(&before.Status, &wanted) {
 			r.announce(ctx, ar)
 		}
 	}
 	return ctrl.Result{RequeueAfter: untilChange(ar, outcome, now, r.Retention)}, nil
+}
+
+// yields is how long the status has to wait for a command that is about to use the grant and writes it then.
+func (r *ApprovalRequestReconciler) yields(ar *v1alpha1.ApprovalRequest, outcome decision.Outcome, now time.Time) time.Duration {
+	if outcome.Phase != v1alpha1.PhaseApproved || ar.Status.Uses > 0 || r.Waited == nil || !r.Waited(client.ObjectKeyFromObject(ar)) {
+		return 0
+	}
+	last := ar.CreationTimestamp.Time
+	for i := range ar.Spec.Decisions {
+		if at := ar.Spec.Decisions[i].Time.Time; at.After(last) {
+			last = at
+		}
+	}
+	return last.Add(settle).Sub(now)
+}
+
+// news tells whether people hear of a status: of another phase, and of a decision whose grant was used before it was
+// said.
+func news(before, after *v1alpha1.ApprovalRequestStatus) bool {
+	decided := func(s *v1alpha1.ApprovalRequestStatus) bool {
+		return meta.IsStatusConditionTrue(s.Conditions, ConditionDecided)
+	}
+	return before.Phase != after.Phase || !decided(before) && decided(after)
 }
 
 // requestStatus is the status that follows from the decisions. It has no side effects.
@@ -114,6 +148,9 @@ func (r *ApprovalRequestReconciler) announce(ctx context.Context, ar *v1alpha1.A
 	}
 	note := naming.Note(fmt.Sprintf("approval request %s (rule %s, target %s): %s", ar.Name, ar.Spec.Rule, ar.Spec.Target, ar.Status.Message))
 	reason := "Approval" + string(ar.Status.Phase)
+	if ar.Status.Phase == v1alpha1.PhaseUsed {
+		reason = "Approval" + string(v1alpha1.PhaseApproved) // and the message says by whom, and that it was used
+	}
 	r.Events.Eventf(ar, nil, kind, reason, "Decide", "%s", note)
 	pod := &corev1.Pod{}
 	if err := r.Client.Get(ctx, client.ObjectKey{Namespace: ar.Namespace, Name: ar.Spec.Pod.Name}, pod); err == nil && pod.UID == ar.Spec.Pod.UID {

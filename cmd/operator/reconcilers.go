@@ -28,7 +28,7 @@ func (p *parts) reconcilers() error {
 		Scope:    p.scope,
 		Roots:    p.rootsChanged,
 		Requests: &controllers.ApprovalRequestReconciler{
-			Client: p.mgr.GetClient(), Key: p.keys.DecisionMAC, Retention: p.flags.requestRetention, Events: recorder, Clock: now,
+			Client: p.mgr.GetClient(), Key: p.keys.DecisionMAC, Retention: p.flags.requestRetention, Waited: p.broker.Waited, Events: recorder, Clock: now,
 		},
 		Recordings: &controllers.SessionRecordingReconciler{
 			Client: p.mgr.GetClient(), Archive: p.archive, Floor: p.flags.retentionFloor, Events: recorder, Clock: now,

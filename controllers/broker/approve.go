@@ -10,6 +10,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/chaperone-dev/chaperone/api/v1alpha1"
 	"github.com/chaperone-dev/chaperone/controllers/decision"
@@ -75,7 +76,7 @@ func (b *Broker) await(ctx context.Context, c *caller, a *ask, key types.Namespa
 		case v1alpha1.PhaseExpired:
 			return false, stream.Send(reply(controlpb.ApproveResponse_STATE_EXPIRED, key.Name, outcome))
 		case v1alpha1.PhaseApproved:
-			used, outcome, err := b.use(ctx, c, a, key, req)
+			used, outcome, err := b.use(ctx, c, a, ar, req)
 			if err != nil {
 				return false, err
 			}
@@ -110,9 +111,11 @@ func (b *Broker) await(ctx context.Context, c *caller, a *ask, key types.Namespa
 	}
 }
 
-// use marks the grant used before anything is released by it. It reads the live request, so that neither a stale
-// cache nor another replica lets it be used twice; used is false where the request has changed in between.
-func (b *Broker) use(ctx context.Context, c *caller, a *ask, key types.NamespacedName, req *controlpb.ApproveRequest) (used bool, outcome decision.Outcome, err error) {
+// use marks the grant used before anything is released by it. The write is refused unless the request still is as ar
+// was read, so that neither a stale cache nor another replica lets it be used twice; used is false where the request
+// has changed since, and then the next look is at what is there now.
+func (b *Broker) use(ctx context.Context, c *caller, a *ask, ar *v1alpha1.ApprovalRequest, req *controlpb.ApproveRequest) (used bool, outcome decision.Outcome, err error) {
+	key, seen := client.ObjectKeyFromObject(ar), b.Clock.Now()
 	// The pod and the policy as they are now, not as they were when people began to think.
 	if c.pod, err = b.live(ctx, c.Identity); err != nil {
 		return false, outcome, err
@@ -124,24 +127,23 @@ func (b *Broker) use(ctx context.Context, c *caller, a *ask, key types.Namespace
 	if now.key != a.key {
 		return false, outcome, status.Error(codes.FailedPrecondition, "what the policy asks for has changed since the request was filed; try again")
 	}
-	ar, err := b.requests.live(ctx, key)
-	if err != nil {
-		return false, outcome, err
+	if outcome = decision.Evaluate(ar, b.DecisionKey, b.Clock.Now()); outcome.Phase != v1alpha1.PhaseApproved {
+		return false, outcome, nil // it has ended meanwhile
 	}
-	outcome = decision.Evaluate(ar, b.DecisionKey, b.Clock.Now())
-	if outcome.Phase != v1alpha1.PhaseApproved {
-		// The cache is behind; what was read is what the next look finds.
-		b.requests.remember(ar)
-		return false, outcome, nil
-	}
+	checked := b.Clock.Now()
 	switch err := b.requests.use(ctx, ar, outcome, c.Name()); {
 	case errors.Is(err, errChanged):
-		return false, outcome, nil
+		there, err := b.requests.live(ctx, key)
+		if err == nil {
+			b.requests.remember(there)
+		}
+		return false, outcome, err
 	case err != nil:
 		b.Log.Error(err, "marking a grant used", "request", key)
 		return false, outcome, status.Error(codes.Unavailable, "the grant could not be marked used; try again")
 	}
-	b.Log.Info("released an approved command", "request", key, "pod", c.Name(), "deciders", outcome.Deciders)
+	b.Log.Info("released an approved command", "request", key, "pod", c.Name(), "deciders", outcome.Deciders,
+		"checking", checked.Sub(seen).String(), "writing", b.Clock.Since(checked).String())
 	return true, outcome, nil
 }
 

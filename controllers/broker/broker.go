@@ -19,6 +19,7 @@ import (
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/status"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
@@ -117,6 +118,9 @@ func (b *Broker) NeedLeaderElection() bool { return false }
 
 // Address is where the broker listens; nil before it does.
 func (b *Broker) Address() *net.TCPAddr { return b.listening.Load() }
+
+// Waited tells whether a command waits at this replica for the request to be decided.
+func (b *Broker) Waited(request types.NamespacedName) bool { return b.requests.watched(request) }
 
 // Ready is a health check.
 func (b *Broker) Ready() error {

@@ -45,6 +45,13 @@ func (r *follower) watch(key types.NamespacedName) (changed <-chan struct{}, sto
 	}
 }
 
+// watched tells whether a command waits for the request here.
+func (r *follower) watched(key types.NamespacedName) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.watchers[key]) > 0
+}
+
 // start follows the requests until ctx ends.
 func (r *follower) start(ctx context.Context, informers ctrlcache.Informers) error {
 	informer, err := informers.GetInformer(ctx, &v1alpha1.ApprovalRequest{})

@@ -148,7 +148,8 @@ func (r *requests) live(ctx context.Context, key types.NamespacedName) (*v1alpha
 	return ar, nil
 }
 
-// use counts a use under optimistic locking: errChanged where somebody else has written meanwhile.
+// use counts a use under optimistic locking: errChanged where somebody else has written since ar was read, or where it
+// is gone.
 func (r *requests) use(ctx context.Context, ar *v1alpha1.ApprovalRequest, outcome decision.Outcome, by types.NamespacedName) error {
 	ar.Status.Uses++
 	after := decision.Evaluate(ar, r.key, r.clock.Now())
@@ -160,7 +161,7 @@ func (r *requests) use(ctx context.Context, ar *v1alpha1.ApprovalRequest, outcom
 		Message: "a command of pod " + by.Name + " was released by it", LastTransitionTime: metav1.NewTime(r.clock.Now()),
 	})
 	err := r.client.Status().Update(ctx, ar)
-	if apierrors.IsConflict(err) {
+	if apierrors.IsConflict(err) || apierrors.IsNotFound(err) {
 		return errChanged
 	}
 	if err != nil {

@@ -20,6 +20,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
 	"github.com/chaperone-dev/chaperone/api/v1alpha1"
+	"github.com/chaperone-dev/chaperone/controllers/broker"
 	"github.com/chaperone-dev/chaperone/controllers/decision"
 	"github.com/chaperone-dev/chaperone/sidecar/control"
 	"github.com/chaperone-dev/chaperone/sidecar/policy"
@@ -188,6 +189,35 @@ var _ = Describe("The broker's approvals", func() {
 			Expect(ar.Status.Uses).To(BeEquivalentTo(1))
 		}
 	}, SpecTimeout(90*time.Second))
+
+	It("believe no cache that is behind a denial", func(ctx SpecContext) {
+		a := ask(ctx, c, billing(), "UPDATE t SET a = 1", 0)
+		Expect(a.outcome()).To(MatchError(session.ErrPending))
+		name := a.name()
+		decide(ctx, o.keys.DecisionMAC, ns, name, "alice", approve)
+		approved := &v1alpha1.ApprovalRequest{}
+		Expect(kube.Get(ctx, client.ObjectKey{Namespace: ns, Name: name}, approved)).To(Succeed())
+		decide(ctx, o.keys.DecisionMAC, ns, approved.Name, "bob", v1alpha1.StampedDecision{Verdict: v1alpha1.VerdictDeny, Reason: "not this one"})
+		behind := startOperator(o.folder, func(opts *broker.Options) { opts.Client = &staleReader{Client: opts.Client, obj: approved} })
+		again := ask(ctx, behind.connect(s.token), billing(), "UPDATE t SET a = 1", 60)
+		Expect(again.outcome()).To(And(MatchError(session.ErrDenied), MatchError(ContainSubstring("denied by bob: not this one"))))
+	}, SpecTimeout(time.Minute))
+
+	It("believe no cache that is behind a use", func(ctx SpecContext) {
+		a := ask(ctx, c, billing(), "UPDATE t SET a = 1", 0)
+		Expect(a.outcome()).To(MatchError(session.ErrPending))
+		name := a.name()
+		decide(ctx, o.keys.DecisionMAC, ns, name, "alice", approve)
+		approved := &v1alpha1.ApprovalRequest{}
+		Expect(kube.Get(ctx, client.ObjectKey{Namespace: ns, Name: name}, approved)).To(Succeed())
+		Eventually(func() error { return ask(ctx, c, billing(), "UPDATE t SET a = 1", 0).outcome() }).WithTimeout(30 * time.Second).Should(Succeed())
+		behind := startOperator(o.folder, func(opts *broker.Options) { opts.Client = &staleReader{Client: opts.Client, obj: approved} })
+		again := ask(ctx, behind.connect(s.token), billing(), "UPDATE t SET a = 1", 0)
+		Expect(again.outcome()).To(MatchError(session.ErrPending))
+		Expect(requests(ctx)).To(HaveLen(2), "it needs an approval of its own")
+		Expect(kube.Get(ctx, client.ObjectKeyFromObject(approved), approved)).To(Succeed())
+		Expect(approved.Status.Uses).To(BeEquivalentTo(1))
+	}, SpecTimeout(time.Minute))
 
 	It("refuse what was denied, with the reason, and do not ask people again", func(ctx SpecContext) {
 		a := ask(ctx, c, billing(), "UPDATE t SET a = 1", 60)

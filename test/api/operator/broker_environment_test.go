@@ -47,8 +47,8 @@ type operator struct {
 }
 
 // startOperator runs a replica until the spec ends, or until stop. Replicas given the same folder, or URL of a bucket,
-// share recordings.
-func startOperator(folder string) *operator {
+// share recordings. change alters what the broker works with.
+func startOperator(folder string, change ...func(*broker.Options)) *operator {
 	GinkgoHelper()
 	location := folder
 	if !strings.Contains(location, "://") {
@@ -72,13 +72,17 @@ func startOperator(folder string) *operator {
 	})
 	Expect(err).NotTo(HaveOccurred())
 	registry := presence.NewRegistry(clock.RealClock{})
-	b := broker.New(broker.Options{
+	options := broker.Options{
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Informers: mgr.GetCache(), Listen: "127.0.0.1:0",
 		Certificate: authority.GetCertificate, Guard: broker.LiveGuard(mgr.GetAPIReader(), keys.DecisionMAC),
 		Sets:        &broker.Sets{Cache: mgr.GetClient(), Live: mgr.GetAPIReader(), MaxAge: time.Hour, ReferencesEvery: 2 * time.Second, Clock: clock.RealClock{}, Log: log},
 		DecisionKey: keys.DecisionMAC, Archive: bytes, Presence: registry, Events: mgr.GetEventRecorder("chaperone"),
 		LeaseDuration: 5 * time.Minute, Clock: clock.RealClock{}, Log: log,
-	})
+	}
+	for _, c := range change {
+		c(&options)
+	}
+	b := broker.New(options)
 	Expect(mgr.Add(b)).To(Succeed())
 	done := make(chan error, 1)
 	go func() { done <- mgr.Start(ctx) }()

@@ -12,6 +12,7 @@ import (
 	eventsv1 "k8s.io/api/events/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/events"
 	clocktesting "k8s.io/utils/clock/testing"
@@ -130,6 +131,52 @@ spec:
 		Eventually(eventReasons(ctx, ap)).WithTimeout(10 * time.Second).Should(ContainElement("ApprovalExpired"))
 	}, SpecTimeout(time.Minute))
 
+	It("leaves the first word to a command that waits, says it where none takes the grant, and tells people either way", func(ctx SpecContext) {
+		waited := true
+		r.Waited = func(types.NamespacedName) bool { return waited }
+		reconcile(ctx)
+		Expect(ar.Status.Phase).To(Equal(v1alpha1.PhasePending), "a request that nobody has decided is said at once")
+		decide(ctx, key, ns, ar.Name, "alice", v1alpha1.StampedDecision{Verdict: v1alpha1.VerdictApprove})
+		reconcile(ctx)
+		Expect(ar.Status.Approvals).To(BeEquivalentTo(1), "a part of a quorum as well")
+		decide(ctx, key, ns, ar.Name, "bob", v1alpha1.StampedDecision{Verdict: v1alpha1.VerdictApprove})
+		clk.SetTime(ar.CreationTimestamp.Time)
+		result := reconcile(ctx)
+		Expect(ar.Status.Phase).To(Equal(v1alpha1.PhasePending))
+		Expect(result.RequeueAfter).To(And(BeNumerically(">", time.Second), BeNumerically("<", time.Minute)))
+
+		By("finding that nobody waits")
+		waited = false
+		reconcile(ctx)
+		Expect(ar.Status.Phase).To(Equal(v1alpha1.PhaseApproved))
+
+		By("finding that the one who waits does not take it")
+		second := ar.DeepCopy()
+		second.ObjectMeta = metav1.ObjectMeta{Namespace: ns, Name: "agent-2"}
+		Expect(kube.Create(ctx, second)).To(Succeed())
+		ar, waited = second, true
+		reconcile(ctx)
+		ar.Spec.Decisions = nil
+		decide(ctx, key, ns, ar.Name, "alice", v1alpha1.StampedDecision{Verdict: v1alpha1.VerdictApprove})
+		decide(ctx, key, ns, ar.Name, "bob", v1alpha1.StampedDecision{Verdict: v1alpha1.VerdictApprove})
+		clk.SetTime(time.Now().Add(10 * time.Second))
+		reconcile(ctx)
+		Expect(ar.Status.Phase).To(Equal(v1alpha1.PhaseApproved))
+	}, SpecTimeout(time.Minute))
+
+	It("tells who approved what was used before it had said so", func(ctx SpecContext) {
+		reconcile(ctx)
+		decide(ctx, key, ns, ar.Name, "alice", v1alpha1.StampedDecision{Verdict: v1alpha1.VerdictApprove})
+		decide(ctx, key, ns, ar.Name, "bob", v1alpha1.StampedDecision{Verdict: v1alpha1.VerdictApprove})
+		Expect(kube.Get(ctx, client.ObjectKeyFromObject(ar), ar)).To(Succeed())
+		ar.Status.Uses, ar.Status.Phase = 1, v1alpha1.PhaseUsed // as the broker writes it
+		Expect(kube.Status().Update(ctx, ar)).To(Succeed())
+		reconcile(ctx)
+		for _, obj := range []client.Object{ar, ap} {
+			Eventually(notes(ctx, obj, "ApprovalApproved")).WithTimeout(30 * time.Second).Should(ConsistOf(ContainSubstring("approved by alice, bob, and used")))
+		}
+	}, SpecTimeout(2*time.Minute))
+
 	It("loses a race with the broker's count instead of undoing it", func(ctx SpecContext) {
 		stale := &staleReader{Client: kube, obj: ar.DeepCopy()}
 		ar.Status.Uses = 1
@@ -150,11 +197,23 @@ type staleReader struct {
 }
 
 func (s *staleReader) Get(ctx context.Context, key client.ObjectKey, obj client.Object, opts ...client.GetOption) error {
-	if ar, ok := obj.(*v1alpha1.ApprovalRequest); ok {
+	if ar, ok := obj.(*v1alpha1.ApprovalRequest); ok && key == client.ObjectKeyFromObject(s.obj) {
 		s.obj.DeepCopyInto(ar)
 		return nil
 	}
 	return s.Client.Get(ctx, key, obj, opts...)
+}
+
+func (s *staleReader) List(ctx context.Context, list client.ObjectList, opts ...client.ListOption) error {
+	err := s.Client.List(ctx, list, opts...)
+	if requests, ok := list.(*v1alpha1.ApprovalRequestList); ok {
+		for i := range requests.Items {
+			if requests.Items[i].UID == s.obj.UID {
+				s.obj.DeepCopyInto(&requests.Items[i])
+			}
+		}
+	}
+	return err
 }
 
 // Every sentence holds of both kinds of bucket; with S3, make test-s3 runs them against a real server.
