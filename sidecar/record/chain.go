@@ -14,6 +14,8 @@ const (
 	// cutAge is how long an event waits for others to share its chunk: with the way to the operator, it is there
 	// within the second that the policy's durability Spool promises.
 	cutAge = 700 * time.Millisecond
+	// againAge is how much longer, while others are being written.
+	againAge = 20 * time.Millisecond
 	// retryAge is how long a disk that refused a chunk is left alone.
 	retryAge = time.Second
 	// reserveStep is the least room that is reserved at once for events not yet cut.
@@ -41,6 +43,8 @@ type chain struct {
 
 	// The open chunk; guarded by the Log's appending.
 	raw, spare  []byte
+	full        piece // what was open before and waits to be written; without text: nothing does
+	writers     int   // who writes, or has just written
 	reserved    int64
 	counts      Counts
 	events      int64
@@ -52,7 +56,7 @@ type chain struct {
 	cutting sync.Mutex // orders the chunks; guards what follows. May be taken with appending held, not before it
 	next    uint64
 	hash    []byte
-	stuck   []piece // cut, but not written: at most two, as nothing is appended meanwhile
+	stuck   []piece // cut, but not written: at most four, as nothing is appended meanwhile
 
 	delivery
 }
@@ -165,44 +169,99 @@ func framed(n int) int64 { return blocks(n + n/1024 + 2<<10) }
 func (c *chain) ripe(l *Log) {
 	l.appending.Lock()
 	defer l.appending.Unlock()
-	if l.chain == c {
+	switch {
+	case l.chain != c:
+	case c.writers > 0: // who records would have to wait for them, too
+		c.age.Reset(againAge)
+	default:
 		c.cut(l)
 	}
 }
 
-// cut makes a chunk of what is there. Called with appending held, which it lets go while it packs and writes, so
-// that others go on appending to the next chunk.
-func (c *chain) cut(l *Log) {
-	if len(c.raw) == 0 && c.broken() == nil {
+// cutBehind has what is there made a chunk by a goroutine, so that who appends need not wait for it. One chunk may wait
+// for its turn; while it does, this waits as cut does. Called with appending held.
+func (c *chain) cutBehind(l *Log) {
+	if len(c.full.text) > 0 {
+		c.cut(l)
 		return
 	}
-	c.cutting.Lock()
-	p := c.takeOpen()
-	l.appending.Unlock()
-	err := c.write(p)
-	c.cutting.Unlock()
-	l.appending.Lock()
-	switch {
-	case err != nil:
-		c.age.Reset(retryAge)
-	case len(c.raw) == 0 && len(p.text) < smallBuffer/2 && cap(p.text) > smallBuffer:
-	case c.spare == nil:
-		c.spare = p.text[:0]
+	c.full = c.takeOpen()
+	if c.writers == 0 { // else the last of them sees to it
+		go c.putFull(l)
 	}
 }
 
-// takeOpen takes the open chunk's text away and leaves room for the next. Called with both locks held.
+func (c *chain) putFull(l *Log) {
+	l.appending.Lock()
+	defer l.appending.Unlock()
+	if c.writers == 0 && len(c.full.text) > 0 { // nobody has been here before
+		c.put(l, c.takeFull())
+	}
+}
+
+// cut makes a chunk of what is there. Called with appending held, which it lets go while it packs and writes, so
+// that others go on appending to the next chunk. When it returns, all is written that was there, or is stuck: also what
+// somebody else was writing.
+func (c *chain) cut(l *Log) {
+	if len(c.raw) == 0 && len(c.full.text) == 0 && c.writers == 0 && c.broken() == nil {
+		return
+	}
+	c.put(l, c.takeFull(), c.takeOpen())
+}
+
+// put writes pieces. Called with appending held, which it lets go meanwhile: after it has taken cutting, so that nobody's
+// later pieces come before.
+func (c *chain) put(l *Log, pieces ...piece) {
+	c.cutting.Lock()
+	c.writers++
+	l.appending.Unlock()
+	err := c.write(pieces...)
+	c.cutting.Unlock()
+	l.appending.Lock()
+	if err != nil {
+		c.writers--
+		c.age.Reset(retryAge)
+		return
+	}
+	for _, p := range pieces {
+		if len(c.raw) == 0 && len(p.text) < smallBuffer/2 && cap(p.text) > smallBuffer {
+			continue
+		}
+		if cap(c.spare) == 0 {
+			c.spare = p.text[:0]
+		}
+	}
+	c.rested(l)
+}
+
+// rested ends somebody's writing. Called with appending held.
+func (c *chain) rested(l *Log) {
+	if c.writers--; c.writers == 0 && len(c.full.text) > 0 {
+		go c.putFull(l)
+	}
+}
+
+// takeOpen takes the open chunk's text away and leaves room for the next, takeFull what waits to be written. Called with
+// appending held; what is taken has to be put before it is let go.
 func (c *chain) takeOpen() piece {
 	p := piece{text: c.raw, reserved: c.reserved, counts: c.counts, events: c.events}
 	c.raw, c.spare, c.reserved, c.events = c.spare, nil, 0, 0
 	return p
 }
 
-// write writes a piece, and before it those that are stuck. Called with cutting held.
-func (c *chain) write(p piece) error {
+func (c *chain) takeFull() piece {
+	p := c.full
+	c.full = piece{}
+	return p
+}
+
+// write writes pieces, and before them those that are stuck. Called with cutting held.
+func (c *chain) write(pieces ...piece) error {
 	queue := c.stuck
-	if len(p.text) > 0 {
-		queue = append(queue, p)
+	for _, p := range pieces {
+		if len(p.text) > 0 {
+			queue = append(queue, p)
+		}
 	}
 	for len(queue) > 0 {
 		if err := c.store(queue[0], queue[0].text, false, c.files.write); err != nil {

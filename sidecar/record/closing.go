@@ -20,10 +20,10 @@ func (c *chain) end(l *Log) {
 
 	c.cutting.Lock()
 	defer c.cutting.Unlock()
-	p := c.takeOpen()
+	full, p := c.takeFull(), c.takeOpen()
 	c.spare = nil
 	p.reserved += c.releaseReserve()
-	err := c.write(piece{})
+	err := c.write(full)
 	if err == nil {
 		err = c.store(p, p.text, true, c.files.write)
 	}
@@ -42,7 +42,7 @@ func (c *chain) giveUp(l *Log) {
 	c.stopTimers()
 	c.cutting.Lock()
 	defer c.cutting.Unlock()
-	lost := []piece{c.takeOpen()}
+	lost := []piece{c.takeFull(), c.takeOpen()}
 	lost = append(lost, c.stuck...)
 	c.stuck = nil
 	for _, p := range lost {

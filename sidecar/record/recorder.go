@@ -54,7 +54,7 @@ func (c *Connection) Record(e Event) error {
 		return err
 	}
 	if len(ch.raw) >= chunkSize {
-		ch.cut(l)
+		ch.cutBehind(l)
 	}
 	return nil
 }
