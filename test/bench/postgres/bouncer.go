@@ -1,6 +1,10 @@
 package main
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/chaperone-dev/chaperone/test/bench/process"
+)
 
 // bouncerConfig gives each client a backend of its own, new, as the sidecar does. The password towards the server is
 // pgbouncer's own, towards it nobody needs one.
@@ -46,7 +50,7 @@ func (l *lab) startBouncer(secure bool) (*peer, error) {
 	}
 	cmd := l.server.Command("pgbouncer", path) // for its user and folder
 	cmd.Path, cmd.Args[0], cmd.Env, cmd.Err = l.bouncer.Path, l.bouncer.Path, l.bouncer.Environment(), nil
-	p, err := launch(cmd)
+	p, err := process.Launch(cmd)
 	if err != nil {
 		return nil, err
 	}

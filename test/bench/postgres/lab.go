@@ -20,6 +20,7 @@ import (
 
 	"github.com/chaperone-dev/chaperone/sidecar/policy"
 	"github.com/chaperone-dev/chaperone/sidecar/postgres"
+	"github.com/chaperone-dev/chaperone/test/bench/process"
 	"github.com/chaperone-dev/chaperone/test/postgresserver"
 )
 
@@ -34,7 +35,7 @@ const (
 type peer struct {
 	name    string
 	port    int
-	process *process // nil where it is not ours to measure
+	process *process.Process // nil where it is not ours to measure
 }
 
 // lab is the database and all ways to it.
@@ -226,13 +227,13 @@ func (l *lab) startSidecar(secure bool, certificate, key []byte, profile string,
 	if err != nil {
 		return nil, err
 	}
-	p, err := launch(cmd)
+	p, err := process.Launch(cmd)
 	if err != nil {
 		return nil, err
 	}
 	line, err := bufio.NewReader(out).ReadString('\n')
 	if err != nil {
-		return nil, fmt.Errorf("the sidecar ended: %s", p.stderr.String())
+		return nil, fmt.Errorf("the sidecar ended: %s", p.Errors())
 	}
 	port, err := strconv.Atoi(strings.TrimSpace(line))
 	if err != nil {
@@ -273,7 +274,7 @@ func (l *lab) await(ctx context.Context, p *peer, secure bool) error {
 		case <-ctx.Done():
 			said := ""
 			if p.process != nil {
-				said = p.process.stderr.String()
+				said = p.process.Errors()
 			}
 			return fmt.Errorf("%s does not serve: %w %s", p.name, err, said)
 		case <-time.After(50 * time.Millisecond):
@@ -284,7 +285,7 @@ func (l *lab) await(ctx context.Context, p *peer, secure bool) error {
 func (l *lab) close() error {
 	for _, p := range append(l.plain, l.secure...) {
 		if p.process != nil {
-			p.process.end(syscall.SIGTERM)
+			p.process.End(syscall.SIGTERM)
 		}
 	}
 	if l.operator != nil {

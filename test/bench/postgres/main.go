@@ -11,6 +11,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/chaperone-dev/chaperone/test/bench/process"
 )
 
 // options are the command's flags.
@@ -93,5 +95,5 @@ func measure(ctx context.Context, o *options) (err error) {
 // heading says what ran where.
 func heading(o *options, l *lab) string {
 	command := "go run ./test/bench/postgres " + strings.Join(os.Args[1:], " ")
-	return fmt.Sprintf("%s; PostgreSQL %d, %s; %d rounds of %s a peer; `%s`\n", machine(), l.server.Major, l.bouncerVersion, o.rounds, o.turn, strings.TrimSpace(command))
+	return fmt.Sprintf("%s; PostgreSQL %d, %s; %d rounds of %s a peer; `%s`\n", process.Machine(), l.server.Major, l.bouncerVersion, o.rounds, o.turn, strings.TrimSpace(command))
 }

@@ -35,8 +35,8 @@ func (l *lab) sample(ctx context.Context, c *benchCase, p *peer, turn time.Durat
 	var before time.Duration
 	var err error
 	if p.process != nil {
-		p.process.forgetPeak()
-		if before, err = p.process.processor(); err != nil {
+		p.process.ForgetPeak()
+		if before, err = p.process.Processor(); err != nil {
 			return sample{}, err
 		}
 	}
@@ -48,12 +48,12 @@ func (l *lab) sample(ctx context.Context, c *benchCase, p *peer, turn time.Durat
 	if err != nil || p.process == nil {
 		return s, err
 	}
-	after, err := p.process.processor()
+	after, err := p.process.Processor()
 	if err != nil {
 		return s, err
 	}
 	s.processor = (after - before) / time.Duration(queries)
-	s.resident, err = p.process.peak()
+	s.resident, err = p.process.Peak()
 	return s, err
 }
 
