@@ -22,6 +22,7 @@ type channel struct {
 	asked    []*ssh.Request // agent and X11 forwarding, to be judged
 	started  bool
 	finished chan struct{} // closed when run has ended; nil before
+	replies  replies
 
 	mu      sync.Mutex // guards what follows
 	up      ssh.Channel
@@ -53,9 +54,8 @@ func newChannel(c *connection, agent ssh.Channel) *channel {
 // one connection.
 func (ch *channel) serve(requests <-chan *ssh.Request) {
 	for r := range requests {
-		ok := ch.request(r)
-		if r.WantReply {
-			_ = r.Reply(ok, nil)
+		if !ch.replies.give(r, ch.request(r)) {
+			ch.stop()
 		}
 	}
 	ch.stop()
@@ -96,10 +96,12 @@ func (ch *channel) request(r *ssh.Request) bool {
 		ch.started = true
 		ch.finished = make(chan struct{})
 		kind := r.Type
-		// The answer comes before anything that is said: some clients read nothing before.
-		if r.WantReply {
-			_ = r.Reply(true, nil)
-			r.WantReply = false
+		if r.Type == "subsystem" {
+			// Clients that were told that it runs wait for its first words for ever (libssh2).
+			ch.replies.hold(r)
+		} else {
+			// The answer comes before anything that is said: some clients read nothing before.
+			ch.replies.give(r, true)
 		}
 		go func() {
 			defer close(ch.finished)
@@ -163,6 +165,9 @@ const closeGrace = 10 * time.Second
 // exit ends the channel with a status (RFC 4254 6.10).
 func (ch *channel) exit(status uint32) {
 	_, _ = ch.agent.SendRequest("exit-status", false, ssh.Marshal(struct{ Status uint32 }{status}))
+	// OpenSSH ends the moment that a request fails, and would not show what was said before (clientloop.c,
+	// client_status_confirm).
+	ch.replies.settle(openSSH.Match(ch.c.agent.conn.ClientVersion()))
 	_ = ch.agent.CloseWrite()
 	_ = ch.agent.Close()
 }

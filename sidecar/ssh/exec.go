@@ -165,6 +165,7 @@ func (ch *channel) start(up *upstream, p plan, number uint64) error {
 		j.discard()
 		return failure(err, fmt.Sprintf("target %s refuses to start it", ch.c.kept.Name()), "")
 	}
+	ch.replies.settle(true)
 	j.run(served)
 	return nil
 }
