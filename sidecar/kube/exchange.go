@@ -213,7 +213,7 @@ func (x *exchange) isSecret() bool {
 	return k.Group == "" && k.Resource == "secrets"
 }
 
-// checkWrite refuses to write back what was masked.
+// checkWrite refuses to write back what was masked, and to take values to where they are not.
 func (x *exchange) checkWrite() *refusal {
 	k := &x.request.Kubernetes
 	if !x.isSecret() || k.ReadOnly {
@@ -221,6 +221,9 @@ func (x *exchange) checkWrite() *refusal {
 	}
 	if refused := x.readBody(); refused != nil {
 		return refused
+	}
+	if secret.Reveals(x.body) {
+		return &refusal{code: http.StatusForbidden, reason: "Forbidden", message: "the patch copies, moves or compares what a Secret holds, which Chaperone keeps from agents. Nothing was changed. Set the values that are to change (op add or replace, or a merge patch)."}
 	}
 	if !secret.Holds(x.body) {
 		return nil
