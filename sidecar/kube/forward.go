@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"mime"
 	"net/http"
 	"net/url"
@@ -79,14 +80,19 @@ func (x *exchange) outgoing(ctx context.Context, u *upstream) *http.Request {
 		header.Set("Accept", onlyJSON(x.r.Header["Accept"]))
 		header.Del("Accept-Encoding")
 	}
+	query := x.request.Query
 	if x.cleaned() {
 		header.Del("Accept-Encoding")
+		if x.limitBytes() > 0 {
+			query = maps.Clone(query)
+			query.Del("limitBytes")
+		}
 	}
 	return (&http.Request{
 		Method: x.request.Method,
 		URL: &url.URL{
 			Scheme: "https", Host: u.host + ":" + strconv.Itoa(int(x.rules.Port())),
-			Path: unescaped(x.request.Path), RawPath: x.request.Path, RawQuery: x.request.Query.Encode(),
+			Path: unescaped(x.request.Path), RawPath: x.request.Path, RawQuery: query.Encode(),
 		},
 		Header: header, Body: body, ContentLength: length, Host: u.host,
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
@@ -110,6 +116,20 @@ func (x *exchange) cleaned() bool {
 	return k.Group == "" && k.Resource == "pods" && k.Subresource == "log" && !x.rules.detectors.Empty()
 }
 
+// limitBytes is the length that a log is asked for at most; 0 where there is none, or none that the API server takes. Where
+// detectors look, the log is cut behind them: a value that is cut in half is none by its form, and shows its half.
+func (x *exchange) limitBytes() int64 {
+	values := x.request.Query["limitBytes"]
+	if len(values) == 0 {
+		return 0
+	}
+	n, err := strconv.ParseInt(values[0], 10, 64)
+	if err != nil || n < 0 {
+		return 0
+	}
+	return n
+}
+
 // answer passes the API server's answer on.
 func (x *exchange) answer(response *http.Response, granted *session.Grant, result *record.Event) error {
 	out := &outlet{w: x.w, control: http.NewResponseController(x.w), timeout: x.opts.WriteTimeout}
@@ -124,6 +144,9 @@ func (x *exchange) answer(response *http.Response, granted *session.Grant, resul
 		}
 	} else if x.cleaned() {
 		through = &streamFilter{stream: mask.NewStream(x.rules.detectors)}
+		if response.StatusCode < 300 {
+			out.limit = x.limitBytes()
+		}
 	}
 	responseHeader(x.w.Header(), response.Header)
 	if _, unchanged := through.(pass); !unchanged {
@@ -148,6 +171,9 @@ func (x *exchange) answer(response *http.Response, granted *session.Grant, resul
 	if out.kept != nil {
 		result.Error = statusMessage(out.kept)
 	}
+	if errors.Is(err, errEnough) {
+		return nil
+	}
 	if err != nil && x.r.Context().Err() != nil && (x.request.Watch || x.request.Follow) {
 		return nil // how an agent ends a watch
 	}
@@ -168,13 +194,21 @@ type outlet struct {
 	// live says that what is written is wanted at once.
 	live bool
 	sent int64
-	done bool // nothing more is written
-	keep int
-	kept []byte
+	// limit is how much is written at most; 0: all.
+	limit int64
+	done  bool // nothing more is written
+	keep  int
+	kept  []byte
 }
+
+// errEnough says that as much was written as may be.
+var errEnough = errors.New("enough was written")
 
 // write is called with mu held.
 func (o *outlet) write(p []byte) error {
+	if o.limit > 0 {
+		p = p[:min(int64(len(p)), o.limit-o.sent)]
+	}
 	if len(p) == 0 {
 		return nil
 	}
@@ -184,6 +218,9 @@ func (o *outlet) write(p []byte) error {
 	_ = o.control.SetWriteDeadline(time.Now().Add(o.timeout))
 	n, err := o.w.Write(p)
 	o.sent += int64(n)
+	if err == nil && o.limit > 0 && o.sent >= o.limit {
+		return errEnough
+	}
 	return err
 }
 

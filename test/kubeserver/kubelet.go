@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -137,11 +138,23 @@ func (k *Kubelet) serve(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// logs writes three lines, one a moment after the other.
+// logs writes three lines, one a moment after the other; no more bytes than are asked for.
 func (k *Kubelet) logs(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "text/plain")
+	left := math.MaxInt
+	if limit := r.URL.Query().Get("limitBytes"); limit != "" {
+		n, err := strconv.Atoi(limit)
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+		left = n
+	}
 	for i := range 3 {
-		_, _ = fmt.Fprintf(w, "line %d of card 4111 1111 1111 1111\n", i)
+		line := fmt.Sprintf("line %d of card 4111 1111 1111 1111\n", i)
+		line = line[:min(left, len(line))]
+		left -= len(line)
+		_, _ = io.WriteString(w, line)
 		_ = http.NewResponseController(w).Flush()
 		select {
 		case <-r.Context().Done():
