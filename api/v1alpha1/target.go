@@ -139,6 +139,14 @@ type PostgresTarget struct {
 	//
 	// +optional
 	Credentials *Credentials `json:"credentials,omitempty"`
+	// agentPassword is asked of agents, by SCRAM, so that a client with channel_binding=require can bind its connection
+	// to the certificate that the sidecar shows it. It is a placeholder that anybody may read, never the server's
+	// password. Without it agents are asked for nothing, whatever password they have. Printable ASCII.
+	//
+	// +kubebuilder:validation:MaxLength=128
+	// +kubebuilder:validation:Pattern=`^[ -~]*$`
+	// +optional
+	AgentPassword string `json:"agentPassword,omitempty"`
 	// rules are read top-down; the first match decides.
 	//
 	// +kubebuilder:validation:MaxItems=128

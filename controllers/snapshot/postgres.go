@@ -11,6 +11,7 @@ import (
 func (c *converter) postgres(at Path, in *v1alpha1.PostgresTarget) *policy.Postgres {
 	out := &policy.Postgres{
 		TLSMode:       policy.TLSMode(or(in.TLS.Mode, string(policy.TLSVerifyFull))),
+		AgentPassword: in.AgentPassword,
 		DefaultAction: action(in.DefaultAction, policy.Deny),
 		Unrecognised:  action(in.Unrecognised, policy.Deny),
 	}

@@ -53,6 +53,7 @@ spec:
     postgres:
       tls: {caFrom: {configMapKeyRef: {name: db-ca, key: ca.crt}}}
       credentials: {secretRef: {name: billing-db}}
+      agentPassword: placeholder
       rules:
       - name: no-schema-change
         match: {commands: [DROP, TRUNCATE]}
@@ -111,7 +112,7 @@ func TestPolicyFillsDefaultsAndResolvesReferences(t *testing.T) {
 		Targets: []policy.Target{{
 			Name: "billing", Hosts: []string{"billing-db.prod.svc.cluster.local"}, Port: 5432,
 			Postgres: &policy.Postgres{
-				TLSMode: policy.TLSVerifyFull, CAPEM: []byte(ca), HasCredentials: true, CredentialsID: "agents/billing-db",
+				TLSMode: policy.TLSVerifyFull, CAPEM: []byte(ca), HasCredentials: true, CredentialsID: "agents/billing-db", AgentPassword: "placeholder",
 				DefaultAction: policy.Deny, Unrecognised: policy.Deny,
 				Rules: []policy.Rule{
 					{Name: "no-schema-change", Match: policy.Match{Commands: []string{"DROP", "TRUNCATE"}}, Action: policy.Deny, Message: "schema changes go through migrations"},

@@ -122,6 +122,22 @@ func TestMergedPostgresSettings(t *testing.T) {
 			[]Policy{enforced("a", Postgres{HasCredentials: true}), enforced("b", Postgres{HasCredentials: true})},
 			want{conflict: "policies ns/a and ns/b give different credentials (postgres.credentials) for one destination"},
 		},
+		"different passwords of agents": {
+			[]Policy{enforced("a", Postgres{AgentPassword: "x"}), enforced("b", Postgres{AgentPassword: "y"})},
+			want{conflict: "policies ns/a and ns/b ask agents for different passwords (postgres.agentPassword) for one destination"},
+		},
+		"a password of agents, and a policy that asks for none": {
+			[]Policy{enforced("a", Postgres{}), enforced("b", Postgres{AgentPassword: "x"})},
+			want{settings: PostgresSettings{TLSMode: TLSVerifyFull, AgentPassword: "x"}},
+		},
+		"an audited policy asks agents for a password as well": {
+			[]Policy{audited("a", Postgres{AgentPassword: "x"}), enforced("b", Postgres{AgentPassword: "x"})},
+			want{settings: PostgresSettings{TLSMode: TLSVerifyFull, AgentPassword: "x"}},
+		},
+		"an audited policy that asks agents for another password": {
+			[]Policy{audited("a", Postgres{AgentPassword: "x"}), enforced("b", Postgres{AgentPassword: "y"})},
+			want{conflict: "policies ns/a and ns/b ask agents for different passwords (postgres.agentPassword) for one destination"},
+		},
 		"the same credentials": {
 			[]Policy{enforced("a", Postgres{HasCredentials: true, CredentialsID: "ns/x"}), enforced("b", Postgres{HasCredentials: true, CredentialsID: "ns/x"})},
 			want{settings: PostgresSettings{TLSMode: TLSVerifyFull, HasLease: true, Lease: LeaseRef{"ns/a", "billing"}}},

@@ -135,7 +135,9 @@ type Postgres struct {
 	HasCredentials bool `json:"hasCredentials,omitempty"`
 	// CredentialsID names the credential without being one (the Secret's namespace/name): where two policies
 	// have a target for one destination, equal IDs say that they mean the same credential. Empty: unlike any.
-	CredentialsID string    `json:"credentialsID,omitempty"`
+	CredentialsID string `json:"credentialsID,omitempty"`
+	// AgentPassword is what agents are asked for, by SCRAM; empty: nothing. It is a placeholder and no secret.
+	AgentPassword string    `json:"agentPassword,omitempty"`
 	Rules         []Rule    `json:"rules,omitempty"`
 	DefaultAction Action    `json:"defaultAction"`
 	Unrecognised  Action    `json:"unrecognised,omitempty"` // Deny (default) or RequireApproval

@@ -13,6 +13,9 @@ type PostgresSettings struct {
 	// server has to accept it without a password.
 	HasLease bool
 	Lease    LeaseRef
+	// AgentPassword is what agents are asked for; empty: nothing. Of Audit policies too, as it is part of how the
+	// target answers; a policy without one abstains.
+	AgentPassword string
 	// Masking holds every row of every policy: a value protected by several takes the first row's method. Rows
 	// of an Audit policy count too, because masking refuses nothing.
 	Masking []Masking
@@ -40,7 +43,8 @@ func (pg *Postgres) tlsMode() TLSMode {
 
 func mergePostgres(targets []*compiledTarget) (settings *PostgresSettings, conflict string) {
 	s := &PostgresSettings{}
-	var root, leased *compiledTarget // the target that decided TLSMode, and the one that gives the credential
+	// The targets that decided TLSMode, that give the credential, and that ask agents for a password.
+	var root, leased, asking *compiledTarget
 	for _, t := range targets {
 		pg := t.target.Postgres
 		switch mode := pg.tlsMode(); {
@@ -56,6 +60,13 @@ func mergePostgres(targets []*compiledTarget) (settings *PostgresSettings, confl
 			} else if first := leased.target.Postgres; first.CredentialsID == "" || first.CredentialsID != pg.CredentialsID {
 				conflict = "policies " + leased.policy.name + " and " + t.policy.name + " give different credentials (postgres.credentials) for one destination"
 			}
+		}
+		switch {
+		case pg.AgentPassword == "":
+		case asking == nil:
+			asking, s.AgentPassword = t, pg.AgentPassword
+		case pg.AgentPassword != s.AgentPassword:
+			conflict = "policies " + asking.policy.name + " and " + t.policy.name + " ask agents for different passwords (postgres.agentPassword) for one destination"
 		}
 		s.Masking = append(s.Masking, pg.Masking...)
 		if t.policy.audit {

@@ -7,8 +7,6 @@ import (
 	"net"
 	"time"
 
-	"github.com/jackc/pgproto3/v2"
-
 	"github.com/chaperone-dev/chaperone/sidecar/policy"
 	"github.com/chaperone-dev/chaperone/sidecar/postgres/wire"
 	"github.com/chaperone-dev/chaperone/sidecar/session"
@@ -87,18 +85,17 @@ func watch(agent net.Conn, stop func()) (end func() (ahead []byte, hungUp bool))
 	}
 }
 
-// access asks people for the session itself, where a policy wants that, and bounds it. greeted tells whether the agent
-// has its AuthenticationOk already.
-func (p *Protocol) access(ctx context.Context, s *session.Session, agent net.Conn, start *wire.Startup, rules *wire.Rules) (admitted context.Context, end context.CancelFunc, greeted bool, err error) {
-	d := rules.Destination()
+// access asks people for the session itself, where a policy wants that, and bounds it.
+func (p *Protocol) access(ctx context.Context, s *session.Session, c *client, rules *wire.Rules) (admitted context.Context, end context.CancelFunc, err error) {
+	d, agent, start := rules.Destination(), c.conn, c.start
 	text, _ := rules.Clean(fmt.Sprintf("connect to database %q as user %q of target %s", database(start), start.Get("user"), d.Name()), maxPurpose)
 	purpose := session.Purpose{Text: text, Justification: rules.Justify("", start.Get("application_name"))}
 	if !d.AccessAsks() {
-		admitted, end, err = s.Admit(ctx, purpose, nil)
-		return admitted, end, false, err
+		return s.Admit(ctx, purpose, nil)
 	}
-	if err := greetEarly(agent, start); err != nil {
-		return nil, nil, false, err
+	// A notice may not come before AuthenticationOk.
+	if err := c.greet(); err != nil {
+		return nil, nil, err
 	}
 	ctx, stop := context.WithCancel(ctx)
 	gone := watch(agent, stop)
@@ -110,29 +107,16 @@ func (p *Protocol) access(ctx context.Context, s *session.Session, agent net.Con
 	// What a client says before it is told that it may is lost with it: no client does.
 	if early, hungUp := gone(); hungUp || len(early) > 0 {
 		stop()
-		return nil, nil, true, errors.Join(err, errAgentGone)
+		return nil, nil, errors.Join(err, errAgentGone)
 	}
 	if err != nil {
 		stop()
-		return nil, nil, true, &Refusal{Code: "42501", Message: err.Error(), Detail: "target " + d.Name() + ", rule " + policy.RuleAccess, cause: err,
+		return nil, nil, &Refusal{Code: "42501", Message: err.Error(), Detail: "target " + d.Name() + ", rule " + policy.RuleAccess, cause: err,
 			Hint: "Connect again to ask again, or once the request is approved."}
 	}
 	finish := end
-	return admitted, func() { finish(); stop() }, true, nil
+	return admitted, func() { finish(); stop() }, nil
 }
 
 // maxPurpose bounds what is shown to people about a session: two names of 63 bytes and a target's, with room.
 const maxPurpose = 512
-
-// greetEarly lets the agent know that it is being served: a notice may not come before AuthenticationOk.
-func greetEarly(agent net.Conn, start *wire.Startup) error {
-	var hello []byte
-	if version, tellVersion := start.Negotiated(); tellVersion {
-		hello = wire.AppendNegotiation(hello, version, start.Options)
-	}
-	hello = appendMessage(hello, &pgproto3.AuthenticationOk{})
-	if _, err := agent.Write(hello); err != nil {
-		return fmt.Errorf("answering the agent's start-up: %w", err)
-	}
-	return agent.SetDeadline(time.Time{})
-}

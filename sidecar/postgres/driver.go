@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"sort"
 	"sync"
 	"time"
@@ -44,14 +43,15 @@ type driver struct {
 }
 
 // drive tells the agent that its session begins.
-func (p *Protocol) drive(s *session.Session, agent net.Conn, start *wire.Startup, up *upstream) (*driver, error) {
+func (p *Protocol) drive(s *session.Session, c *client, up *upstream) (*driver, error) {
+	agent := c.conn
 	d := &driver{
 		session: s, opts: &p.opts, up: up,
 		agent:  &peer{Conn: agent, timeout: p.opts.WriteTimeout},
 		server: &peer{Conn: up.conn, timeout: p.opts.WriteTimeout},
 	}
 	d.changed = sync.NewCond(&d.mu)
-	db := database(start)
+	db := database(c.start)
 	d.core = wire.New(wire.Config{
 		Rules:      p.current(s),
 		Record:     s.Recorder.Record,
@@ -64,7 +64,7 @@ func (p *Protocol) drive(s *session.Session, agent net.Conn, start *wire.Startup
 		PathChosen: up.pathChosen,
 		Parameters: up.parameters,
 	})
-	version, tellVersion := start.Negotiated()
+	version, _ := c.start.Negotiated()
 	length := keyLength30
 	if version >= wire.Version32 {
 		length = keyLength32
@@ -76,13 +76,7 @@ func (p *Protocol) drive(s *session.Session, agent net.Conn, start *wire.Startup
 		}
 	}
 	pid, key, forget := p.cancels.mint(up.pid, length, cancelled)
-	var hello []byte
-	if tellVersion && !up.greeted {
-		hello = wire.AppendNegotiation(hello, version, start.Options)
-	}
-	if !up.greeted {
-		hello = appendMessage(hello, &pgproto3.AuthenticationOk{})
-	}
+	hello := c.welcome()
 	names := make([]string, 0, len(up.parameters))
 	for name := range up.parameters {
 		names = append(names, name)

@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -17,24 +18,25 @@ const alpn = "postgresql"
 
 // greeting is an agent's connection before its session begins.
 type greeting struct {
-	conn   net.Conn
-	buf    []byte // received and not yet taken
-	secure bool
+	conn        net.Conn
+	buf         []byte // received and not yet taken
+	secure      bool
+	certificate *x509.Certificate // what the agent was shown
 }
 
 // greet answers whatever an agent's connection begins with, up to its start-up packet: TLS by request or at once,
-// GSSAPI refused. A cancel request is dealt with, and start is nil.
-func (p *Protocol) greet(ctx context.Context, s *session.Session) (agent net.Conn, start *wire.Startup, err error) {
+// GSSAPI refused. A cancel request is dealt with, and there is no client.
+func (p *Protocol) greet(ctx context.Context, s *session.Session) (*client, error) {
 	g := &greeting{conn: &transport{Conn: s.Agent}}
 	if err := g.more(); err != nil {
 		if errors.Is(err, io.EOF) { // a probe
-			return nil, nil, nil
+			return nil, nil
 		}
-		return nil, nil, fmt.Errorf("reading the agent's start-up: %w", err)
+		return nil, fmt.Errorf("reading the agent's start-up: %w", err)
 	}
 	if g.buf[0] == tlsHandshake {
 		if err := g.secured(ctx, s, true); err != nil {
-			return nil, nil, err
+			return nil, err
 		}
 	}
 	refusedGSS := false
@@ -42,50 +44,51 @@ func (p *Protocol) greet(ctx context.Context, s *session.Session) (agent net.Con
 		start, err := g.packet()
 		switch {
 		case errors.Is(err, io.EOF):
-			return nil, nil, nil
+			return nil, nil
 		case errors.Is(err, wire.ErrStartup):
 			tell(g.conn, refuse("08P01", err.Error(), ""))
-			return nil, nil, err
+			return nil, err
 		case err != nil:
-			return nil, nil, fmt.Errorf("reading the agent's start-up: %w", err)
+			return nil, fmt.Errorf("reading the agent's start-up: %w", err)
 		}
 		switch start.Kind {
 		case wire.StartupSSL:
 			if g.secure || len(g.buf) > 0 {
 				// Bytes behind the request were sent in clear and would be taken for encrypted ones
 				// (CVE-2021-23214).
-				return nil, nil, g.broken("unencrypted data behind the SSL request")
+				return nil, g.broken("unencrypted data behind the SSL request")
 			}
 			if err := g.send([]byte{'S'}); err != nil {
-				return nil, nil, err
+				return nil, err
 			}
 			if err := g.secured(ctx, s, false); err != nil {
-				return nil, nil, err
+				return nil, err
 			}
 		case wire.StartupGSS:
 			if g.secure || refusedGSS || len(g.buf) > 0 {
-				return nil, nil, g.broken("an unexpected GSSAPI request")
+				return nil, g.broken("an unexpected GSSAPI request")
 			}
 			refusedGSS = true
 			if err := g.send([]byte{'N'}); err != nil {
-				return nil, nil, err
+				return nil, err
 			}
 		case wire.StartupCancel:
 			p.cancels.cancel(start.ProcessID, start.Key)
-			return nil, nil, nil
+			return nil, nil
 		default:
 			if start.Version>>16 != 3 {
-				return nil, nil, g.broken(fmt.Sprintf("unsupported frontend protocol %d.%d: 3.0 and 3.2 are spoken", start.Version>>16, start.Version&0xffff))
+				return nil, g.broken(fmt.Sprintf("unsupported frontend protocol %d.%d: 3.0 and 3.2 are spoken", start.Version>>16, start.Version&0xffff))
 			}
 			if start.Get("user") == "" {
 				r := refuse("28000", "no PostgreSQL user name specified in startup packet", "")
 				tell(g.conn, r)
-				return nil, nil, r
+				return nil, r
 			}
+			c := &client{conn: g.conn, start: start, certificate: g.certificate}
 			if len(g.buf) > 0 {
-				return &ahead{Conn: g.conn, buf: g.buf}, start, nil
+				c.conn = &ahead{Conn: g.conn, buf: g.buf}
 			}
-			return g.conn, start, nil
+			return c, nil
 		}
 	}
 }
@@ -139,9 +142,17 @@ func (g *greeting) secured(ctx context.Context, s *session.Session, direct bool)
 		under.in, g.buf = g.buf, nil
 	}
 	t := tls.Server(g.conn, &tls.Config{
-		GetCertificate: s.Leaf,
-		MinVersion:     tls.VersionTLS12,
-		NextProtos:     []string{alpn},
+		GetCertificate: func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+			shown, err := s.Leaf(hello)
+			if err == nil {
+				g.certificate = shown.Leaf
+			}
+			return shown, err
+		},
+		MinVersion: tls.VersionTLS12,
+		NextProtos: []string{alpn},
+		// As PostgreSQL does: a resumed connection shows no certificate, so that nothing could be bound to it.
+		SessionTicketsDisabled: true,
 	})
 	if err := t.HandshakeContext(ctx); err != nil {
 		return fmt.Errorf("TLS with the agent: %w", err)

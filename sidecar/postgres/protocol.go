@@ -6,12 +6,12 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"net"
 	"sync"
 	"time"
 
 	"github.com/chaperone-dev/chaperone/sidecar/policy"
 	"github.com/chaperone-dev/chaperone/sidecar/postgres/catalogue"
+	"github.com/chaperone-dev/chaperone/sidecar/postgres/sasl"
 	"github.com/chaperone-dev/chaperone/sidecar/postgres/wire"
 	"github.com/chaperone-dev/chaperone/sidecar/record"
 	"github.com/chaperone-dev/chaperone/sidecar/session"
@@ -63,6 +63,7 @@ type Protocol struct {
 	catalogues map[catalogueKey]*catalogue.Shared
 	open       map[string]int             // sessions by destination
 	roles      map[catalogueKey]time.Time // when each was last looked at, without its database
+	verifiers  map[string]*sasl.Verifier  // by the password that agents are asked for
 }
 
 // catalogueKey is a database as one of its roles sees it.
@@ -92,6 +93,7 @@ func New(opts Options) *Protocol {
 		catalogues: make(map[catalogueKey]*catalogue.Shared),
 		open:       make(map[string]int),
 		roles:      make(map[catalogueKey]time.Time),
+		verifiers:  make(map[string]*sasl.Verifier),
 	}
 }
 
@@ -106,16 +108,17 @@ func (p *Protocol) Serve(ctx context.Context, s *session.Session) (err error) {
 	if err := s.Agent.SetDeadline(time.Now().Add(p.opts.HandshakeTimeout)); err != nil {
 		return fmt.Errorf("bounding the agent's start-up: %w", err)
 	}
-	agent, start, err := p.greet(ctx, s)
-	if err != nil || start == nil {
+	c, err := p.greet(ctx, s)
+	if err != nil || c == nil {
 		return err
 	}
-	defer agent.Close()
-	return p.session(ctx, s, agent, start)
+	defer c.conn.Close()
+	return p.session(ctx, s, c)
 }
 
 // session runs what follows the agent's start-up packet.
-func (p *Protocol) session(ctx context.Context, s *session.Session, agent net.Conn, start *wire.Startup) error {
+func (p *Protocol) session(ctx context.Context, s *session.Session, c *client) error {
+	start := c.start
 	event := record.Event{
 		Kind: record.KindConnect, Protocol: string(policy.ProtocolPostgres), Peer: s.Original.String(),
 		Database: database(start), Client: start.Get("application_name"),
@@ -123,6 +126,9 @@ func (p *Protocol) session(ctx context.Context, s *session.Session, agent net.Co
 	rules, err := p.destination(s)
 	if err == nil {
 		event.Client, _ = rules.Clean(event.Client, 256)
+		err = p.authenticate(c, rules.Destination().Postgres().AgentPassword)
+	}
+	if err == nil {
 		var release func()
 		if release, err = p.admit(rules); err == nil {
 			defer release()
@@ -131,13 +137,12 @@ func (p *Protocol) session(ctx context.Context, s *session.Session, agent net.Co
 	var up *upstream
 	if err == nil {
 		var end context.CancelFunc
-		var greeted bool
-		if ctx, end, greeted, err = p.access(ctx, s, agent, start, rules); err == nil {
+		if ctx, end, err = p.access(ctx, s, c, rules); err == nil {
 			defer end()
 			up, err = p.prepare(ctx, s, start, rules)
 		}
 		if err == nil {
-			event.User, up.greeted = up.user, greeted
+			event.User = up.user
 		}
 	}
 	if rerr := s.Recorder.Record(event); rerr != nil && err == nil {
@@ -145,11 +150,11 @@ func (p *Protocol) session(ctx context.Context, s *session.Session, agent net.Co
 		err = refuse("58000", "the session cannot be recorded: "+rerr.Error(), "The policy says recording.onFailure: Block.")
 	}
 	if err != nil {
-		tell(agent, err)
+		tell(c.conn, err)
 		_ = s.Recorder.Record(record.Event{Kind: record.KindDisconnect, Error: err.Error()})
 		return err
 	}
-	d, err := p.drive(s, agent, start, up)
+	d, err := p.drive(s, c, up)
 	if err == nil {
 		err = d.run(ctx)
 	}

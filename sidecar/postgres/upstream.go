@@ -29,7 +29,6 @@ type upstream struct {
 	shared     *catalogue.Shared
 	pid        uint32 // the server's process, 0 where it has not said
 	cancel     func(context.Context) error
-	greeted    bool // the agent has its AuthenticationOk already
 }
 
 // prepare makes the upstream connection.

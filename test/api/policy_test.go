@@ -1,6 +1,7 @@
 package api_test
 
 import (
+	"strings"
 	"time"
 
 	. "github.com/onsi/ginkgo/v2"
@@ -56,6 +57,10 @@ var _ = Describe("writing an AgentPolicy", Ordered, ContinueOnFailure, func() {
 		Entry("a host that is a URL", func(p *v1alpha1.AgentPolicy) { p.Spec.Targets[0].Hosts = []v1alpha1.Host{"https://db"} }, "spec.targets[0].hosts[0]", "should match"),
 		Entry("a port that is none", func(p *v1alpha1.AgentPolicy) { p.Spec.Targets[0].Port = ptr.To[v1alpha1.Port](70000) }, "spec.targets[0].port", "65535"),
 		Entry("a name with blanks", func(p *v1alpha1.AgentPolicy) { p.Spec.Targets[0].Name = "my db" }, "spec.targets[0].name", "should match"),
+		Entry("a password of agents that is not printable ASCII", func(p *v1alpha1.AgentPolicy) { p.Spec.Targets[0].Postgres.AgentPassword = "pässword" },
+			"spec.targets[0].postgres.agentPassword", "should match"),
+		Entry("a password of agents that is too long", func(p *v1alpha1.AgentPolicy) { p.Spec.Targets[0].Postgres.AgentPassword = strings.Repeat("x", 129) },
+			"spec.targets[0].postgres.agentPassword", "128"),
 		Entry("an unknown action", withRule(v1alpha1.PostgresRule{Name: "r", Action: "Maybe"}), "spec.targets[0].postgres.rules[0].action", "Unsupported value"),
 		Entry("an approval on a rule that allows", withRule(v1alpha1.PostgresRule{Name: "r", Action: v1alpha1.ActionAllow, Approval: &v1alpha1.Approval{Required: 1}}),
 			"spec.targets[0].postgres.rules[0].approval", "belongs to action RequireApproval"),
