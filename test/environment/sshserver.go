@@ -18,6 +18,8 @@ type SSHServer struct {
 	Namespace, Name string
 	// Files are made in the user's home, by name, with the folders that a name has. All are the user's.
 	Files map[string]string
+	// Authority, where it is set, signs the certificates with which the user logs in; the server takes no key then.
+	Authority ssh.PublicKey
 	// KnownHosts knows the server by Host; UserKey is the user's private key, PEM. Both are set by Deploy.
 	KnownHosts, UserKey []byte
 }
@@ -43,15 +45,21 @@ func (s *SSHServer) Deploy(ctx context.Context, e *Environment) error {
 	s.KnownHosts = append([]byte(s.Host()+" "), ssh.MarshalAuthorizedKey(host)...)
 	s.UserKey = userPEM
 	encode := func(b []byte) string { return base64.StdEncoding.EncodeToString(b) }
+	keys, authority, serve := ssh.MarshalAuthorizedKey(user), []byte{}, "exec sshd-entrypoint"
+	if s.Authority != nil {
+		keys, authority = nil, ssh.MarshalAuthorizedKey(s.Authority)
+		serve = "mkdir -p /run/sshd; cp /keys/authority /run/sshd/; " + certificateScript + "\n exec sshd-entrypoint " + certificateOptions
+	}
 	home, files := "/home/"+SSHUser, ""
 	for name, content := range s.Files {
 		file := home + "/" + name
 		files += fmt.Sprintf("mkdir -p %s; echo %s | base64 -d >%s; ", path.Dir(file), encode([]byte(content)), file)
 	}
+	script := fmt.Sprintf("mkdir -p %[1]s; %[2]schown -R 2000:2000 %[1]s; %[3]s", home, files, serve)
 	if _, err := e.Apply(ctx, fmt.Sprintf(`apiVersion: v1
 kind: Secret
 metadata: {name: %[2]s-server, namespace: %[1]s}
-data: {host_key: %[3]s, authorized_keys: %[4]s}
+data: {host_key: %[3]s, authorized_keys: "%[4]s", authority: "%[5]s"}
 ---
 apiVersion: v1
 kind: Service
@@ -79,7 +87,7 @@ spec:
         image: localhost/chaperone/sshd:dev
         imagePullPolicy: IfNotPresent
         command: [bash, -c]
-        args: ["mkdir -p %[6]s; %[5]schown -R 2000:2000 %[6]s; exec sshd-entrypoint"]
+        args: [%[6]q]
         readinessProbe:
           tcpSocket: {port: 22}
           periodSeconds: 1
@@ -87,11 +95,14 @@ spec:
         - {name: server, mountPath: /keys, readOnly: true}
       volumes:
       - {name: server, secret: {secretName: %[2]s-server}}
-`, s.Namespace, s.Name, encode(hostPEM), encode(ssh.MarshalAuthorizedKey(user)), files, home)); err != nil {
+`, s.Namespace, s.Name, encode(hostPEM), encode(keys), encode(authority), script)); err != nil {
 		return err
 	}
 	return e.RolledOut(ctx, s.Namespace, "deployment/"+s.Name, 2*time.Minute)
 }
+
+// NewSSHAuthority makes a key that signs certificates.
+func NewSSHAuthority() (public ssh.PublicKey, privatePEM []byte, err error) { return sshKey() }
 
 func sshKey() (ssh.PublicKey, []byte, error) {
 	public, private, err := ed25519.GenerateKey(rand.Reader)
@@ -108,6 +119,11 @@ func sshKey() (ssh.PublicKey, []byte, error) {
 
 // SSHCredentials stores the user's key for a policy: a kubernetes.io/ssh-auth Secret, and the server's host key beside it.
 func (e *Environment) SSHCredentials(ctx context.Context, namespace, name string, s *SSHServer) error {
+	return e.SSHSecret(ctx, namespace, name, s.UserKey, s.KnownHosts)
+}
+
+// SSHSecret stores a private key, a user's or an authority's, and in the ConfigMap NAME-hosts what servers are known by.
+func (e *Environment) SSHSecret(ctx context.Context, namespace, name string, key, knownHosts []byte) error {
 	encode := func(b []byte) string { return base64.StdEncoding.EncodeToString(b) }
 	_, err := e.Apply(ctx, fmt.Sprintf(`apiVersion: v1
 kind: Secret
@@ -119,6 +135,6 @@ apiVersion: v1
 kind: ConfigMap
 metadata: {name: %[2]s-hosts, namespace: %[1]s}
 binaryData: {known_hosts: %[4]s}
-`, namespace, name, encode(s.UserKey), encode(s.KnownHosts)))
+`, namespace, name, encode(key), encode(knownHosts)))
 	return err
 }

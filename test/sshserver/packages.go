@@ -67,6 +67,9 @@ func install() (in *Installation, err error) {
 	return in, err
 }
 
+// Libraries is the folder of shared libraries that the machine itself may lack.
+func (in *Installation) Libraries() string { return in.libraries }
+
 // Environment is what the installation's programs run with: the machine's own, without any SSH variable, and the
 // libraries' folder.
 func (in *Installation) Environment() []string {
