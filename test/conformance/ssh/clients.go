@@ -42,6 +42,11 @@ var clients = []client{
 	{"a libssh2 client (curl), scp from", `seq 20000 >$FARFILE; curl -sS --fail -o $SIDE/c "scp://deploy@127.0.0.1:$PORT$FARFILE" --key $KEY --pubkey $KEY.pub && cmp $SIDE/c $FARFILE && echo same`},
 	{"a libssh2 client (curl), scp to", `seq 20000 >$SIDE/u; curl -sS --fail -T $SIDE/u "scp://deploy@127.0.0.1:$PORT$FAR/u" --key $KEY --pubkey $KEY.pub; cmp $SIDE/u $FAR/u && echo same`},
 	{"a libssh2 client (curl), sftp", `seq 20000 >$FARFILE; curl -sS --fail --max-time 20 -o $SIDE/c "sftp://deploy@127.0.0.1:$PORT$FARFILE" --key $KEY --pubkey $KEY.pub; echo $?`},
+	{"a libssh2 client (curl), sftp to, renamed, listed, removed", `seq 20000 >$SIDE/u; far=sftp://deploy@127.0.0.1:$PORT$FAR; keys="--max-time 60 --key $KEY --pubkey $KEY.pub"
+curl -sS $keys -Q "mkdir $FAR/curl" $far/ >/dev/null && curl -sS $keys -T $SIDE/u $far/curl/u && curl -sS $keys -T $SIDE/u --ftp-create-dirs $far/curl/made/u && cmp $SIDE/u $FAR/curl/u && echo same
+curl -sS $keys -Q "rename $FAR/curl/u $FAR/curl/v" -Q "chmod 640 $FAR/curl/v" -Q "symlink v $FAR/curl/l" -l $far/curl/ | sort; stat -c %a $FAR/curl/v
+curl -sS $keys -r 5-20 $far/curl/v; curl -sS $keys --append -T $SIDE/u $far/curl/v; wc -c <$FAR/curl/v; curl -sS $keys $far/curl/none; echo $?
+curl -sS $keys -Q "rm $FAR/curl/l" -Q "rm $FAR/curl/v" -Q "rm $FAR/curl/made/u" -Q "rmdir $FAR/curl/made" -Q "rmdir $FAR/curl" -l $far/ | grep -c curl`},
 	{"Paramiko", `/usr/bin/python3 $SIDE/client.py`},
 }
 
@@ -58,6 +63,29 @@ for n in range(5):
     print(o.read())
 ch = c.get_transport().open_session(); ch.get_pty(); ch.exec_command("test -t 0 && echo terminal")
 print(ch.makefile().read())
+s = c.open_sftp()
+far, side = os.environ["FAR"] + "/paramiko", os.environ["SIDE"]
+s.mkdir(far, 0o755)
+data = os.urandom(3000000)
+with open(side + "/random", "wb") as f: f.write(data)
+print(s.put(side + "/random", far + "/put").st_size)
+s.get(far + "/put", side + "/got")
+print(open(side + "/got", "rb").read() == data)
+s.rename(far + "/put", far + "/renamed"); s.posix_rename(far + "/renamed", far + "/again")
+with s.open(far + "/again", "r+") as f:
+    f.seek(10); f.write(b"in the middle"); f.seek(8); print(f.read(15)[2:])
+with s.open(far + "/appended", "a") as f: f.write("one")
+with s.open(far + "/appended", "a") as f: f.write("two")
+print(s.open(far + "/appended").read())
+s.symlink("again", far + "/link"); print(s.readlink(far + "/link"), s.normalize(far + "/link") == far + "/again")
+s.chmod(far + "/again", 0o640); s.utime(far + "/again", (1, 2)); a = s.stat(far + "/again"); print(oct(a.st_mode), a.st_size, a.st_mtime)
+s.truncate(far + "/again", 7); print(s.lstat(far + "/again").st_size)
+print(sorted(s.listdir(far)), sorted((a.filename, a.st_size) for a in s.listdir_iter(far) if a.filename != "link"))
+for do in (lambda: s.open(far + "/none"), lambda: s.rmdir(far), lambda: s.mkdir(far), lambda: s.open(far + "/again", "x")):
+    try: do()
+    except IOError as e: print(type(e).__name__, e.errno, e)
+s.remove(far + "/link"); s.remove(far + "/again"); s.remove(far + "/appended"); s.rmdir(far)
+print(s.listdir(os.environ["FAR"]).count("paramiko"))
 c.close()
 `
 

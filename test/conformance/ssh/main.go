@@ -31,6 +31,7 @@ var suites = []struct {
 }{
 	{"clients", runClients},
 	{"regress", runRegress},
+	{"pkgsftp", runPkgSFTP},
 }
 
 // bench is what suites run on.
@@ -38,6 +39,8 @@ type bench struct {
 	installation *installation
 	folder       string // for what a suite writes
 	only         []string
+	// pkgSFTPFolder is where the tests of pkg/sftp are.
+	pkgSFTPFolder string
 }
 
 // The program is also what runs inside the namespaces, and sshd for the scripts.
@@ -63,6 +66,9 @@ func main() {
 	default:
 		// The packages have to be there before the network is gone.
 		if _, err = install(); err == nil {
+			_, err = buildPkgSFTP()
+		}
+		if err == nil {
 			err = enter(os.Args[1:])
 		}
 	}
@@ -74,7 +80,7 @@ func main() {
 
 func conform(args []string) error {
 	flags := flag.NewFlagSet("ssh", flag.ExitOnError)
-	chosen := flags.String("suites", "clients,regress", "the suites to run")
+	chosen := flags.String("suites", "clients,regress,pkgsftp", "the suites to run")
 	keep := flags.String("keep", "", "a folder to leave outputs in; default: a temporary one, removed")
 	only := flags.String("only", "", "of the suites, the tests with these names")
 	_ = flags.Parse(args)
@@ -82,10 +88,14 @@ func conform(args []string) error {
 	if err != nil {
 		return err
 	}
+	tests, err := buildPkgSFTP()
+	if err != nil {
+		return err
+	}
 	if err := settle(); err != nil {
 		return err
 	}
-	b := &bench{installation: in, folder: *keep}
+	b := &bench{installation: in, folder: *keep, pkgSFTPFolder: tests}
 	if *keep == "" {
 		if b.folder, err = os.MkdirTemp("", "chaperone-conformance-"); err != nil {
 			return err
