@@ -35,11 +35,30 @@ type gate struct {
 	client   *control.Client
 	policies *control.Policies
 	listener net.Listener
+	filed    chan string // names of requests
+}
+
+// filing tells the names of requests that commands wait for.
+type filing struct {
+	session.Approvals
+	names chan<- string
+}
+
+func (f filing) Await(ctx context.Context, ask session.Ask, notify func(string)) (*session.Grant, error) {
+	return f.Approvals.Await(ctx, ask, func(name string) {
+		select {
+		case f.names <- name:
+		default: // a spec that asks for none
+		}
+		if notify != nil {
+			notify(name)
+		}
+	})
 }
 
 func startGate(c *control.Client, server *postgresserver.Server) *gate {
 	GinkgoHelper()
-	g := &gate{client: c, policies: follow(c)}
+	g := &gate{client: c, policies: follow(c), filed: make(chan string, 64)}
 	var err error
 	g.listener, err = net.Listen("tcp", "127.0.0.1:0")
 	Expect(err).NotTo(HaveOccurred())
@@ -67,7 +86,7 @@ func startGate(c *control.Client, server *postgresserver.Server) *gate {
 					DialUpstream: func(ctx context.Context) (net.Conn, error) {
 						return (&net.Dialer{}).DialContext(ctx, "tcp", server.Address())
 					},
-					Credentials: c, Approvals: c,
+					Credentials: c, Approvals: filing{c, g.filed},
 					Recorder: sp.Log(record.LogOptions{Target: "billing", Protocol: "postgres"}).Recorder(),
 					Log:      ctrl.Log.WithName("session"),
 				})

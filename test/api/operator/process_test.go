@@ -36,6 +36,7 @@ const operatorVariable = "CHAPERONE_OPERATOR"
 type process struct {
 	operator
 	broker, metrics string
+	webhookPort     int32
 	arguments       []string
 	environment     []string
 	running         *exec.Cmd
@@ -77,9 +78,11 @@ func startProcess(ctx context.Context, folder string) *process {
 	Expect(os.WriteFile(kubeconfig, text, 0o600)).To(Succeed())
 	_, webhookPort, err := net.SplitHostPort(freeAddress())
 	Expect(err).NotTo(HaveOccurred())
+	port, err := strconv.ParseInt(webhookPort, 10, 32)
+	Expect(err).NotTo(HaveOccurred())
 	p := &process{
 		operator: operator{archive: bytes, keys: keys, roots: authority.Roots(), folder: folder},
-		broker:   freeAddress(), metrics: freeAddress(), output: filepath.Join(dir, "operator.log"),
+		broker:   freeAddress(), metrics: freeAddress(), output: filepath.Join(dir, "operator.log"), webhookPort: int32(port),
 		environment: append(os.Environ(), "KUBECONFIG="+kubeconfig),
 	}
 	p.arguments = []string{
