@@ -84,13 +84,14 @@ type Broker struct {
 	controlpb.UnimplementedBrokerServer
 	Options
 
-	reviews    *reviews
-	guarded    *guarded
-	allowances *allowances
-	owners     *owners
-	requests   *requests
-	writers    *writers
-	statuses   *statuses
+	reviews     *reviews
+	connections *connections
+	guarded     *guarded
+	allowances  *allowances
+	owners      *owners
+	requests    *requests
+	writers     *writers
+	statuses    *statuses
 
 	closing   chan struct{} // closed when the operator stops
 	listening atomic.Pointer[net.TCPAddr]
@@ -99,11 +100,12 @@ type Broker struct {
 // New returns a Broker that serves once it is started.
 func New(o Options) *Broker {
 	return &Broker{
-		Options:    o,
-		reviews:    newReviews(o.Client, o.Clock, o.Log),
-		guarded:    newGuarded(o.Guard, o.Clock),
-		allowances: newAllowances(o.Clock),
-		owners:     newOwners(o.Live, o.Clock),
+		Options:     o,
+		reviews:     newReviews(o.Client, o.Clock, o.Log),
+		connections: newConnections(),
+		guarded:     newGuarded(o.Guard, o.Clock),
+		allowances:  newAllowances(o.Clock),
+		owners:      newOwners(o.Live, o.Clock),
 		requests: &requests{
 			client: o.Client, reader: o.Live, key: o.DecisionKey, clock: o.Clock, events: o.Events, follower: newFollower(),
 		},
@@ -159,7 +161,7 @@ func (b *Broker) Start(ctx context.Context) error {
 	})
 	group.Go(func() error {
 		b.Log.Info("serving sidecars", "address", listener.Addr().String())
-		if err := server.Serve(limit(listener)); err != nil {
+		if err := server.Serve(b.connections.limit(listener)); err != nil {
 			return fmt.Errorf("serving sidecars: %w", err)
 		}
 		return nil

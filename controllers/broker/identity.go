@@ -91,6 +91,9 @@ func (b *Broker) authenticate(ctx context.Context) (*caller, error) {
 	if err != nil {
 		return nil, err
 	}
+	if p, ok := peer.FromContext(ctx); ok {
+		b.connections.identified(p.Addr, id.UID)
+	}
 	b.noteAddress(ctx, pod)
 	return &caller{Identity: id, pod: pod, allowance: b.allowances.of(id.UID)}, nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -27,13 +28,18 @@ const (
 	maxReviews = 20_000
 	// maxToken is far above a projected token's 1 to 2 KiB.
 	maxToken = 16 << 10
-	// maxAtOnce bounds reviews under way, and with the rate by address what a flood of made-up tokens can ask of
-	// the API server.
-	maxAtOnce      = 32
-	reviewTimeout  = 10 * time.Second
-	reviewsPerAddr = 2
-	reviewsBurst   = 30
-	maxAddresses   = 20_000
+	// maxAtOnce bounds reviews under way, and with what each address may have of them and get wrong, what a flood of
+	// made-up tokens can ask of the API server.
+	maxAtOnce     = 32
+	reviewTimeout = 10 * time.Second
+	// Half of the reviews are left to others, whatever one address sends.
+	maxAtOnceFrom = maxAtOnce / 2
+	// Only refused tokens are charged: all pods of a node may come from its one address, each with a token of its own
+	// that holds, and after a restart of the operator all at once.
+	refusalsPerSecond = 2
+	refusalsBurst     = 30
+	maxAddresses      = 20_000
+	addressFor        = 10 * time.Minute
 )
 
 // reviews asks the API server whose tokens are, and remembers the answers by the tokens' hashes.
@@ -41,9 +47,19 @@ type reviews struct {
 	client  client.Client
 	log     logr.Logger
 	answers *cache.LRUExpireCache
-	rates   *cache.LRUExpireCache
 	slots   chan struct{}
+
+	mu        sync.Mutex            // makes an address's record once
+	addresses *cache.LRUExpireCache // of *source
 }
+
+// source is what one address may ask.
+type source struct {
+	refusals *rate.Limiter
+	slots    chan struct{}
+}
+
+var errTooManyRefused = status.Error(codes.ResourceExhausted, "too many tokens from this address were not valid; try again in a while")
 
 type answer struct {
 	id  Identity
@@ -52,11 +68,11 @@ type answer struct {
 
 func newReviews(c client.Client, clk clock.Clock, log logr.Logger) *reviews {
 	return &reviews{
-		client:  c,
-		log:     log,
-		answers: cache.NewLRUExpireCacheWithClock(maxReviews, clk),
-		rates:   cache.NewLRUExpireCacheWithClock(maxAddresses, clk),
-		slots:   make(chan struct{}, maxAtOnce),
+		client:    c,
+		log:       log,
+		answers:   cache.NewLRUExpireCacheWithClock(maxReviews, clk),
+		addresses: cache.NewLRUExpireCacheWithClock(maxAddresses, clk),
+		slots:     make(chan struct{}, maxAtOnce),
 	}
 }
 
@@ -69,16 +85,23 @@ func (r *reviews) review(ctx context.Context, token, from string) (Identity, err
 		a := known.(answer)
 		return a.id, a.err
 	}
-	if !r.limiter(from).Allow() {
-		return Identity{}, status.Error(codes.ResourceExhausted, "too many new tokens from this address; try again in a while")
+	src := r.source(from)
+	if src.refusals.Tokens() < 1 {
+		return Identity{}, errTooManyRefused
 	}
 	ctx, cancel := context.WithTimeout(ctx, reviewTimeout)
 	defer cancel()
-	select {
-	case r.slots <- struct{}{}:
-		defer func() { <-r.slots }()
-	case <-ctx.Done():
-		return Identity{}, status.Error(codes.Unavailable, "too many sidecars at once; try again")
+	for _, slots := range []chan struct{}{src.slots, r.slots} {
+		select {
+		case slots <- struct{}{}:
+			defer func() { <-slots }()
+		case <-ctx.Done():
+			return Identity{}, status.Error(codes.Unavailable, "too many sidecars at once; try again")
+		}
+	}
+	// Those that waited with this one may have used up what the address may get wrong.
+	if src.refusals.Tokens() < 1 {
+		return Identity{}, errTooManyRefused
 	}
 	tr := &authenticationv1.TokenReview{Spec: authenticationv1.TokenReviewSpec{Token: token, Audiences: []string{layout.TokenAudience}}}
 	if err := r.client.Create(ctx, tr); err != nil {
@@ -87,6 +110,7 @@ func (r *reviews) review(ctx context.Context, token, from string) (Identity, err
 	}
 	id, err := identify(&tr.Status)
 	if err != nil {
+		src.refusals.Reserve() // below zero, where several were under way
 		err = status.Error(codes.Unauthenticated, err.Error())
 		r.answers.Add(key, answer{err: err}, refusalFor)
 		return Identity{}, err
@@ -95,13 +119,13 @@ func (r *reviews) review(ctx context.Context, token, from string) (Identity, err
 	return id, nil
 }
 
-// limiter is the address's own. Two calls that make one at the same moment get one each; the rate bounds work, not
-// access.
-func (r *reviews) limiter(from string) *rate.Limiter {
-	if known, ok := r.rates.Get(from); ok {
-		return known.(*rate.Limiter)
+func (r *reviews) source(from string) *source {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if known, ok := r.addresses.Get(from); ok {
+		return known.(*source)
 	}
-	l := rate.NewLimiter(reviewsPerAddr, reviewsBurst)
-	r.rates.Add(from, l, 10*time.Minute)
-	return l
+	src := &source{refusals: rate.NewLimiter(refusalsPerSecond, refusalsBurst), slots: make(chan struct{}, maxAtOnceFrom)}
+	r.addresses.Add(from, src, addressFor)
+	return src
 }

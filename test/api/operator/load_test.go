@@ -18,6 +18,7 @@ import (
 
 	"github.com/chaperone-dev/chaperone/api/v1alpha1"
 	"github.com/chaperone-dev/chaperone/sidecar/control"
+	"github.com/chaperone-dev/chaperone/sidecar/layout"
 	"github.com/chaperone-dev/chaperone/sidecar/record"
 	"github.com/chaperone-dev/chaperone/test/postgresserver"
 )
@@ -70,8 +71,10 @@ var _ = Describe("Load", Label(labelLoad), func() {
 		before := o.usage(ctx)
 		report("idle", fmt.Sprintf("memory (RSS) %d MiB", before.resident>>20))
 		clients, policies := make([]*control.Client, count), make([]*control.Policies, count)
+		pods, tokens := make([]*corev1.Pod, count), make([]string, count)
 		for i := range count {
 			s := o.startPod(ctx, ns, fmt.Sprintf("agent-%d", i), agent, nil)
+			pods[i] = s.pod
 			clients[i] = o.dialFrom(fmt.Sprintf("127.%d.%d.1", 1+i/250, 1+i%250), s.token, func() string { return o.broker })
 			policies[i] = follow(clients[i])
 		}
@@ -170,5 +173,15 @@ var _ = Describe("Load", Label(labelLoad), func() {
 
 		By("approving at rest")
 		approvals("at rest")
+
+		By("connecting anew from one address, with new tokens")
+		for i := range clients {
+			tokens[i] = tokenFor(ctx, pods[i], layout.TokenAudience)
+		}
+		begin := time.Now()
+		for i := range clients {
+			policies[i] = follow(o.dialFrom("127.0.0.1", tokens[i], func() string { return o.broker }))
+		}
+		report(fmt.Sprintf("%d sidecars behind one address have their policies", count), quantiles(arrive(ap.Generation, begin)))
 	}, SpecTimeout(30*time.Minute))
 })
