@@ -26,6 +26,7 @@ type flags struct {
 	brokerAddress                                 string
 	webhookConfigurations, apiService             string
 	certificateDir, rootSecret, keysSecret        string
+	signingKeyAge                                 time.Duration
 	policyMaxAge, leaseDuration, requestRetention time.Duration
 	notificationsURL, notificationsSecret         string
 	notificationsSource                           string
@@ -55,6 +56,7 @@ func (f *flags) bind(s *pflag.FlagSet) {
 	s.StringVar(&f.certificateDir, "certificate-dir", "", "folder with tls.crt, tls.key and ca.crt, as cert-manager's Secrets mount; empty: the operator makes its own")
 	s.StringVar(&f.rootSecret, "root-secret", "chaperone-root", "Secret of the operator's own root certificate, made once")
 	s.StringVar(&f.keysSecret, "keys-secret", "chaperone-keys", "Secret of the keys that authenticate decisions and recordings, made once")
+	s.DurationVar(&f.signingKeyAge, "signing-key-max-age", 90*24*time.Hour, "how old the key that signs recordings may become before the next one takes over; old ones still verify; 0: only when the Secret's annotation asks for it")
 	s.DurationVar(&f.policyMaxAge, "policy-max-age", 24*time.Hour, "how long a sidecar may use its last policies without the operator")
 	s.DurationVar(&f.leaseDuration, "lease-duration", 5*time.Minute, "how long a leased credential may be used without asking again")
 	s.DurationVar(&f.requestRetention, "request-retention", 24*time.Hour, "decided, expired and used approval requests are deleted after this")
@@ -77,6 +79,8 @@ const (
 	leastSidecarMemory = "32Mi"
 	// Chunks have 1 MiB at most, and a few of each log in use are in the spool at a time.
 	leastSpool = "16Mi"
+	// A key is announced for ten minutes before it signs and stays in the set for good.
+	leastSigningKeyAge = time.Hour
 )
 
 // sidecarResources are the requests and limits of our containers. check has parsed them before.
@@ -111,6 +115,9 @@ func (f *flags) check() error {
 		if value <= 0 {
 			return fmt.Errorf("--%s=%s: must be positive", name, value)
 		}
+	}
+	if f.signingKeyAge != 0 && f.signingKeyAge < leastSigningKeyAge {
+		return fmt.Errorf("--signing-key-max-age=%s: at least %s, or 0 for no rotation by age", f.signingKeyAge, leastSigningKeyAge)
 	}
 	if f.retentionFloor < 0 {
 		return fmt.Errorf("--retention-floor=%s: must not be negative", f.retentionFloor)

@@ -34,6 +34,8 @@ func TestFlagsAreCheckedBeforeAnythingStarts(t *testing.T) {
 		"notifications by mail":                {[]string{"--notifications-url=mailto:dba@example.com"}, "--notifications-url: the scheme must be https or http"},
 		"notifications to nowhere":             {[]string{"--notifications-url=https:///in"}, "--notifications-url: it names no host"},
 		"notifications with a password":        {[]string{"--notifications-url=https://a:b@chat.example/in"}, "--notifications-url: it holds a password"},
+		"keys that rotate all the time":        {[]string{"--signing-key-max-age=5m"}, "at least 1h0m0s, or 0"},
+		"keys that never rotate by age":        {[]string{"--signing-key-max-age=0"}, ""},
 		"recordings deleted as soon as closed": {[]string{"--retention-floor=0"}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {

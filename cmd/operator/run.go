@@ -67,15 +67,18 @@ func run(ctx context.Context, f *flags) error {
 	if err != nil {
 		return err
 	}
-	keys, err := certs.LoadKeys(ctx, live, types.NamespacedName{Namespace: f.namespace, Name: f.keysSecret})
-	if err != nil {
+	keys := &certs.Keys{
+		Client: live, Secret: types.NamespacedName{Namespace: f.namespace, Name: f.keysSecret}, MaxAge: f.signingKeyAge,
+		Clock: clock.RealClock{}, Log: log.WithName("keys"),
+	}
+	if err := keys.Load(ctx); err != nil {
 		return err
 	}
 	user, err := whoAmI(ctx, live)
 	if err != nil {
 		return err
 	}
-	recordings, err := archive.Open(ctx, f.recordingsURL, keys.Signing)
+	recordings, err := archive.Open(ctx, f.recordingsURL, keys)
 	if err != nil {
 		return err
 	}
@@ -113,7 +116,7 @@ func run(ctx context.Context, f *flags) error {
 		Presence: p.registry, Events: mgr.GetEventRecorder("chaperone"), LeaseDuration: f.leaseDuration,
 		Clock: clock.RealClock{}, Log: log.WithName("broker"),
 	})
-	for _, runnable := range []manager.Runnable{serving, p.board, p.broker, readers} {
+	for _, runnable := range []manager.Runnable{serving, keys, p.board, p.broker, readers} {
 		if err := mgr.Add(runnable); err != nil {
 			return fmt.Errorf("setting up the manager: %w", err)
 		}

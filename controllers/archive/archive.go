@@ -5,7 +5,6 @@ package archive
 
 import (
 	"context"
-	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"net/url"
@@ -18,6 +17,8 @@ import (
 	"gocloud.dev/blob/fileblob"
 	_ "gocloud.dev/blob/s3blob" // s3://
 	"gocloud.dev/gcerrors"
+
+	"github.com/chaperone-dev/chaperone/sidecar/record"
 )
 
 // Prefixes that no namespace can have, since names of namespaces begin with a letter or digit (RFC 1123).
@@ -29,17 +30,25 @@ const (
 // ErrNotFound says that there is no such log, or no longer.
 var ErrNotFound = errors.New("not in the bucket")
 
+// Keyring signs heads and knows whose signatures count.
+type Keyring interface {
+	// Sign signs a head with the key of the moment.
+	Sign(head record.Head) record.Head
+	// Trusted returns the set of keys. It has looked for the key with that ID (record.KeyID) where it did not know it.
+	Trusted(ctx context.Context, id string) []record.Key
+}
+
 // Archive is the bucket.
 type Archive struct {
-	bucket  *blob.Bucket
-	signing ed25519.PrivateKey
+	bucket *blob.Bucket
+	keys   Keyring
 	// folder is where file:// keeps its objects, for what the blob interface cannot say: that they are on the disk.
 	folder string
 }
 
 // Open opens file:///absolute/path or s3://bucket?region=...&prefix=... ; credentials for S3 come from the
 // environment as the AWS SDK reads them.
-func Open(ctx context.Context, location string, signing ed25519.PrivateKey) (*Archive, error) {
+func Open(ctx context.Context, location string, keys Keyring) (*Archive, error) {
 	u, err := url.Parse(location)
 	if err != nil {
 		return nil, fmt.Errorf("reading the recordings URL: %w", err)
@@ -59,27 +68,34 @@ func Open(ctx context.Context, location string, signing ed25519.PrivateKey) (*Ar
 		if err != nil {
 			return nil, fmt.Errorf("opening the recordings folder %s: %w", folder, err)
 		}
-		return &Archive{bucket: bucket, signing: signing, folder: folder}, nil
+		return &Archive{bucket: bucket, keys: keys, folder: folder}, nil
 	case "s3":
 		bucket, err := blob.OpenBucket(ctx, location)
 		if err != nil {
 			return nil, fmt.Errorf("opening the recordings bucket: %w", err)
 		}
-		return &Archive{bucket: bucket, signing: signing}, nil
+		return &Archive{bucket: bucket, keys: keys}, nil
 	}
 	return nil, fmt.Errorf("recordings URL %s: the scheme must be file or s3", location)
 }
 
 // New wraps a bucket that is open already.
-func New(bucket *blob.Bucket, signing ed25519.PrivateKey) *Archive {
-	return &Archive{bucket: bucket, signing: signing}
+func New(bucket *blob.Bucket, keys Keyring) *Archive {
+	return &Archive{bucket: bucket, keys: keys}
 }
 
 // Shared tells whether several replicas can use the archive at once.
 func Shared(location string) bool { return strings.HasPrefix(location, "s3:") }
 
-// PublicKey verifies the heads that this archive signs.
-func (a *Archive) PublicKey() ed25519.PublicKey { return a.signing.Public().(ed25519.PublicKey) }
+// Trusted are the keys whose signatures count; the set is as of now where head was signed by none that is known, and
+// where head is nil.
+func (a *Archive) Trusted(ctx context.Context, head *record.Head) []record.Key {
+	id := ""
+	if head != nil {
+		id = record.KeyID(head.Key)
+	}
+	return a.keys.Trusted(ctx, id)
+}
 
 // Close closes the bucket.
 func (a *Archive) Close() error { return a.bucket.Close() }

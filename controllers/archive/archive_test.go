@@ -34,6 +34,17 @@ func newKey(t *testing.T) ed25519.PrivateKey {
 	return key
 }
 
+// oneKey is a keyring that holds one key.
+type oneKey ed25519.PrivateKey
+
+func (k oneKey) Sign(h record.Head) record.Head {
+	return record.SignHead(ed25519.PrivateKey(k), h, time.Now())
+}
+
+func (k oneKey) Trusted(context.Context, string) []record.Key {
+	return []record.Key{record.KeyOf(ed25519.PrivateKey(k).Public().(ed25519.PublicKey))}
+}
+
 // writer makes the chunks that a sidecar would send.
 type writer struct {
 	t    *testing.T
@@ -73,12 +84,12 @@ func command(text string) record.Event {
 func stores(t *testing.T, run func(t *testing.T, open func(ed25519.PrivateKey) *archive.Archive)) {
 	t.Run("in memory", func(t *testing.T) {
 		bucket := memblob.OpenBucket(nil)
-		run(t, func(key ed25519.PrivateKey) *archive.Archive { return archive.New(bucket, key) })
+		run(t, func(key ed25519.PrivateKey) *archive.Archive { return archive.New(bucket, oneKey(key)) })
 	})
 	t.Run("in a folder", func(t *testing.T) {
 		folder := t.TempDir()
 		run(t, func(key ed25519.PrivateKey) *archive.Archive {
-			a, err := archive.Open(context.Background(), "file://"+folder+"/recordings", key)
+			a, err := archive.Open(context.Background(), "file://"+folder+"/recordings", oneKey(key))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -98,7 +109,7 @@ func stores(t *testing.T, run func(t *testing.T, open func(ed25519.PrivateKey) *
 			t.Fatal(err)
 		}
 		run(t, func(key ed25519.PrivateKey) *archive.Archive {
-			a, err := archive.Open(context.Background(), server.URL(), key)
+			a, err := archive.Open(context.Background(), server.URL(), oneKey(key))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -142,7 +153,7 @@ func verify(t *testing.T, a *archive.Archive, key ed25519.PrivateKey) record.Ver
 	if err := record.WriteLog(&body, meta, a.Chunks(t.Context(), begun.Namespace, begun.PodUID, begun.Log, 0), head); err != nil {
 		t.Fatal(err)
 	}
-	_, v, err := record.Verify(&body, nil, key.Public().(ed25519.PublicKey))
+	_, v, err := record.Verify(&body, nil, record.KeyOf(key.Public().(ed25519.PublicKey)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -337,7 +348,7 @@ func TestOpenRefusesWhatCannotKeepRecordings(t *testing.T) {
 		"a folder that is a device": "file:///dev/null/recordings",
 	} {
 		t.Run(name, func(t *testing.T) {
-			if a, err := archive.Open(t.Context(), location, newKey(t)); err == nil {
+			if a, err := archive.Open(t.Context(), location, oneKey(newKey(t))); err == nil {
 				t.Errorf("opened %v", a)
 			}
 		})

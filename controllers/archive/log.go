@@ -59,8 +59,8 @@ func (a *Archive) Begin(ctx context.Context, meta record.Meta) (*Log, error) {
 func (l *Log) resume(ctx context.Context) error {
 	head, err := l.archive.Head(ctx, l.meta.Namespace, l.meta.PodUID, l.meta.Log)
 	signed := uint64(0)
-	// A head that is missing or signed by a key that is gone says nothing; the chain itself is then read through.
-	if err == nil && record.VerifyHead(*head, l.archive.PublicKey()) == nil && head.Chunks > 0 {
+	// A head that is missing, or whose signature does not count any more, says nothing; the chain itself is then read through.
+	if err == nil && head.Chunks > 0 && record.VerifyHead(*head, l.archive.Trusted(ctx, head)...) == nil {
 		last, err := l.archive.chunk(ctx, l.prefix, head.Chunks-1)
 		if err != nil {
 			return fmt.Errorf("log %s: reading the last signed chunk: %w", l.meta.Log, err)
@@ -144,7 +144,7 @@ func (l *Log) Sign(ctx context.Context, state record.State) error {
 }
 
 func (a *Archive) sign(ctx context.Context, prefix string, head record.Head) error {
-	text, err := json.Marshal(record.SignHead(a.signing, head))
+	text, err := json.Marshal(a.keys.Sign(head))
 	if err != nil {
 		return fmt.Errorf("encoding the head of log %s: %w", head.Log, err)
 	}

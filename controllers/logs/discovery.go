@@ -36,6 +36,8 @@ func discovery(mux *http.ServeMux) {
 			GroupVersion: GroupVersion.String(),
 			APIResources: []metav1.APIResource{{
 				Name: Resource + "/" + Subresource, SingularName: "", Namespaced: true, Kind: "SessionRecordingLog", Verbs: metav1.Verbs{"get"},
+			}, {
+				Name: KeysResource, SingularName: "signingkey", Kind: "SigningKey", Verbs: metav1.Verbs{"list"},
 			}},
 		},
 	} {

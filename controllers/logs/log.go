@@ -10,6 +10,7 @@ import (
 
 	authenticationv1 "k8s.io/api/authentication/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apiserver/pkg/authentication/user"
 
 	"github.com/chaperone-dev/chaperone/controllers/archive"
@@ -25,9 +26,10 @@ func (s *Server) handler() http.Handler {
 	mux := http.NewServeMux()
 	discovery(mux)
 	mux.HandleFunc("GET /apis/"+GroupVersion.String()+"/namespaces/{namespace}/"+Resource+"/{name}/"+Subresource, s.log)
+	mux.HandleFunc("GET /apis/"+GroupVersion.String()+"/"+KeysResource, s.keys)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		refuse(w, apierrors.NewGenericServerResponse(http.StatusNotFound, r.Method, groupResource, "",
-			"only get on "+Resource+"/"+Subresource+" is served here", 0, true))
+			"only get on "+Resource+"/"+Subresource+" and list on "+KeysResource+" are served here", 0, true))
 	})
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		answer, ok, err := s.authenticate.AuthenticateRequest(r)
@@ -46,18 +48,9 @@ type readerKey struct{}
 // ?from=N, with format=log, begins at chunk N.
 func (s *Server) log(w http.ResponseWriter, r *http.Request) {
 	namespace, name := r.PathValue("namespace"), r.PathValue("name")
-	reader, _ := r.Context().Value(readerKey{}).(user.Info)
-	may, why, err := s.may(r.Context(), userInfo(reader), access.Attributes{
+	if !s.allowed(w, r, access.Attributes{
 		Verb: "get", Group: GroupVersion.Group, Resource: Resource, Subresource: Subresource, Namespace: namespace, Name: name,
-	})
-	if err != nil {
-		s.options.Log.Error(err, "A reader's rights could not be reviewed", "namespace", namespace, "recording", name)
-		refuse(w, err)
-		return
-	}
-	if !may {
-		refuse(w, apierrors.NewForbidden(groupResource, name, fmt.Errorf(
-			"user %q may not get %s/%s of group %s in namespace %s%s", reader.GetName(), Resource, Subresource, GroupVersion.Group, namespace, why)))
+	}) {
 		return
 	}
 	format, err := record.ParseFormat(r.URL.Query().Get("format"))
@@ -94,6 +87,29 @@ func (s *Server) log(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// allowed asks whether the reader may, and answers those who may not.
+func (s *Server) allowed(w http.ResponseWriter, r *http.Request, a access.Attributes) bool {
+	reader, _ := r.Context().Value(readerKey{}).(user.Info)
+	may, why, err := s.may(r.Context(), userInfo(reader), a)
+	if err != nil {
+		s.options.Log.Error(err, "A reader's rights could not be reviewed", "resource", a.Resource, "namespace", a.Namespace, "name", a.Name)
+		refuse(w, err)
+		return false
+	}
+	if !may {
+		what, where := a.Resource, ""
+		if a.Subresource != "" {
+			what += "/" + a.Subresource
+		}
+		if a.Namespace != "" {
+			where = " in namespace " + a.Namespace
+		}
+		refuse(w, apierrors.NewForbidden(schema.GroupResource{Group: a.Group, Resource: a.Resource}, a.Name, fmt.Errorf(
+			"user %q may not %s %s of group %s%s%s", reader.GetName(), a.Verb, what, a.Group, where, why)))
+	}
+	return may
+}
+
 // write streams the log, one chunk in memory at a time.
 func (s *Server) write(ctx context.Context, w io.Writer, entry *archive.Entry, format record.Format, from uint64) error {
 	// The head first: a log that grows meanwhile has more chunks than are signed, which is no fault, where the
@@ -107,7 +123,11 @@ func (s *Server) write(ctx context.Context, w io.Writer, entry *archive.Entry, f
 	if format == record.Archive {
 		return record.WriteLog(w, entry.Meta, chunks, head)
 	}
-	_, err = record.Render(w, format, entry.Meta, chunks, func() *record.Head { return head }, a.PublicKey())
+	var trusted []record.Key
+	if head != nil {
+		trusted = a.Trusted(ctx, head)
+	}
+	_, err = record.Render(w, format, entry.Meta, chunks, func() *record.Head { return head }, trusted...)
 	return err
 }
 

@@ -24,7 +24,20 @@ import (
 	"github.com/chaperone-dev/chaperone/webhook/access"
 )
 
+const keysPath = "/apis/logs.chaperone.dev/v1alpha1/signingkeys"
+
 const path = "/apis/logs.chaperone.dev/v1alpha1/namespaces/agents/sessionrecordings/agent-billing/log"
+
+// oneKey is a keyring that holds one key.
+type oneKey ed25519.PrivateKey
+
+func (k oneKey) Sign(h record.Head) record.Head {
+	return record.SignHead(ed25519.PrivateKey(k), h, time.Now())
+}
+
+func (k oneKey) Trusted(context.Context, string) []record.Key {
+	return []record.Key{record.KeyOf(ed25519.PrivateKey(k).Public().(ed25519.PublicKey))}
+}
 
 // recorded is an archive with one recording of one chunk, not yet closed.
 func recorded(t *testing.T) *archive.Archive {
@@ -33,7 +46,7 @@ func recorded(t *testing.T) *archive.Archive {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a := archive.New(memblob.OpenBucket(nil), key)
+	a := archive.New(memblob.OpenBucket(nil), oneKey(key))
 	t.Cleanup(func() { a.Close() })
 	meta := record.Meta{
 		Log: strings.Repeat("ab", 16), Target: "billing", Protocol: "postgres", Start: time.Unix(1000, 0).UTC(),
@@ -96,6 +109,10 @@ func TestServer(t *testing.T) {
 		"bytes that retention took are gone":           {path: strings.Replace(path, "agent-billing", "gone", 1), code: 410, contains: []string{"retention"}},
 		"an unknown format names the known ones":       {path: path + "?format=pdf", code: 400, contains: []string{"asciicast"}},
 		"a timeline cannot begin in the middle":        {path: path + "?from=1", code: 400},
+		"the keys are published":                       {path: keysPath, code: 200, contains: []string{`"kind":"SigningKeyList"`, `"key":"`}},
+		"RBAC refuses the keys":                        {path: keysPath, refused: true, code: 403, contains: []string{"dana", "may not list signingkeys of group logs.chaperone.dev"}, containsNever: `"key"`},
+		"keys need rights that are reviewed":           {path: keysPath, reviewFails: true, code: 500, containsNever: `"key"`},
+		"a key by itself is not served":                {path: keysPath + "/0011223344556677", code: 404},
 		"nothing can be written":                       {path: path, method: "DELETE", code: 404},
 		"discovery lists the one resource":             {path: "/apis/logs.chaperone.dev/v1alpha1", code: 200, contains: []string{`"sessionrecordings/log"`}},
 	} {
@@ -132,7 +149,7 @@ func TestServer(t *testing.T) {
 			if test.containsNever != "" && strings.Contains(string(body), test.containsNever) {
 				t.Errorf("%q leaked: %s", test.containsNever, body)
 			}
-			if test.refused && (asked.Verb != "get" || asked.Subresource != "log" || asked.Group != "logs.chaperone.dev" || asked.Name != "agent-billing") {
+			if test.refused && test.path == path && (asked.Verb != "get" || asked.Subresource != "log" || asked.Group != "logs.chaperone.dev" || asked.Name != "agent-billing") {
 				t.Errorf("the review asked for %+v", asked)
 			}
 		})
@@ -152,7 +169,7 @@ func TestALogReadWholeVerifiesOffline(t *testing.T) {
 	}
 	w := httptest.NewRecorder()
 	s.handler().ServeHTTP(w, httptest.NewRequest(http.MethodGet, path+"?format=log", nil))
-	_, verified, err := record.Verify(w.Body, nil, a.PublicKey())
+	_, verified, err := record.Verify(w.Body, nil, a.Trusted(t.Context(), nil)...)
 	if err != nil || verified.Chunks != 1 || verified.Signed != 1 {
 		t.Errorf("verification %+v, %v", verified, err)
 	}

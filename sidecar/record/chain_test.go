@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -64,6 +65,9 @@ func each(chunks []*Chunk) func(func(*Chunk, error) bool) {
 	}
 }
 
+// testSigned is when the operator signed.
+var testSigned = testStart.Add(time.Hour)
+
 func testKeys(seed byte) (ed25519.PublicKey, ed25519.PrivateKey) {
 	key := ed25519.NewKeyFromSeed(bytes.Repeat([]byte{seed}, ed25519.SeedSize))
 	return key.Public().(ed25519.PublicKey), key
@@ -78,7 +82,7 @@ func signedHead(t testing.TB, key ed25519.PrivateKey, chunks []*Chunk) *Head {
 			t.Fatal(err)
 		}
 	}
-	h := SignHead(key, v.Head(testLog))
+	h := SignHead(key, v.Head(testLog), testSigned)
 	return &h
 }
 
@@ -113,7 +117,7 @@ func TestVerify(t *testing.T) {
 		}
 		return change(copies)
 	}
-	open := func(h Head) *Head { h.State = Recording; h = SignHead(key, h); return &h }
+	open := func(h Head) *Head { h.State = Recording; h = SignHead(key, h, testSigned); return &h }
 	for name, c := range map[string]struct {
 		chunks  []*Chunk
 		head    *Head
@@ -133,14 +137,14 @@ func TestVerify(t *testing.T) {
 		"a log closed by the operator": {good[:2], func() *Head {
 			h := *signedHead(t, key, good[:2])
 			h.State = Truncated
-			h = SignHead(key, h)
+			h = SignHead(key, h, testSigned)
 			return &h
 		}(), Truncated, 2, 2, "never closed"},
 		"a head that calls a complete log open": {good, open(*signedHead(t, key, good)), Complete, 4, 4, ""},
 		"the head of another log": {good, func() *Head {
 			h := *signedHead(t, key, good)
 			h.Log = strings.Repeat("0", 32)
-			h = SignHead(key, h)
+			h = SignHead(key, h, testSigned)
 			return &h
 		}(), Broken, 4, 0, "for log 0000"},
 		"a chunk left out":     {slices.Delete(slices.Clone(good), 1, 2), signedHead(t, key, good), Broken, 1, 0, "chunk 1 was expected"},
@@ -168,7 +172,7 @@ func TestVerify(t *testing.T) {
 		}), signedHead(t, key, good[:2]), Broken, 1, 0, "does not end the log"},
 		"a chunk after the last": {append(slices.Clone(good), &Chunk{Number: 4}), nil, Broken, 4, 0, "after the log's end"},
 	} {
-		meta, v, err := Verify(bytes.NewReader(testArchive(t, c.chunks, c.head)), nil, public)
+		meta, v, err := Verify(bytes.NewReader(testArchive(t, c.chunks, c.head)), nil, KeyOf(public))
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 			continue
@@ -221,7 +225,7 @@ func TestNoChangedByteChangesWhatIsReadUnnoticed(t *testing.T) {
 		_, v, err := Verify(bytes.NewReader(src), func(_ Meta, _ *Chunk, more []Event) error {
 			events = append(events, more...)
 			return nil
-		}, public)
+		}, KeyOf(public))
 		return fmt.Sprint(events), v, err
 	}
 	want, wantVerified, err := read(whole)
@@ -235,7 +239,7 @@ func TestNoChangedByteChangesWhatIsReadUnnoticed(t *testing.T) {
 		got, v, err := read(changed)
 		if err != nil || v.State == Broken {
 			noticed++
-		} else if got != want || v != wantVerified {
+		} else if got != want || !reflect.DeepEqual(v, wantVerified) {
 			t.Errorf("byte %d was changed from %q in %q: %+v", n, whole[n], whole[max(0, n-30):min(n+10, len(whole))], v)
 		}
 	}

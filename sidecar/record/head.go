@@ -2,11 +2,8 @@ package record
 
 import (
 	"crypto/ed25519"
-	"crypto/sha256"
 	"encoding/binary"
-	"encoding/hex"
-	"errors"
-	"fmt"
+	"time"
 )
 
 // State is how far a log has come, in the words of SessionRecording's phase.
@@ -29,57 +26,46 @@ type Head struct {
 	Chunks uint64 `json:"chunks"`
 	Hash   string `json:"hash,omitempty"`
 	State  State  `json:"state"`
-	// Key is the operator's public key. It proves nothing by itself: a reader compares it with one that it
+	// Signed is when, in whole seconds of the operator's clock. It decides whether the key's signature counted. Heads
+	// of logs from before keys were rotated have none, and are signed in the older form.
+	Signed time.Time `json:"signed,omitzero"`
+	// KeyID names the key, by KeyID; heads of the older form do not.
+	KeyID string `json:"keyID,omitempty"`
+	// Key is the operator's public key. It proves nothing by itself: a reader compares it with those that it
 	// trusts, or trusts the way by which the head came.
 	Key       []byte `json:"key"`
 	Signature []byte `json:"signature"`
 }
 
-// headContext keeps signatures of heads apart from any other use of the key.
-const headContext = "chaperone.dev log head v1\n"
+// headContext and olderContext keep signatures of heads apart from any other use of the key, and the forms from each
+// other.
+const (
+	headContext  = "chaperone.dev log head v2\n"
+	olderContext = "chaperone.dev log head v1\n"
+)
 
-// text is what is signed.
+// text is what is signed. The older form says neither when nor with which key.
 func (h *Head) text() []byte {
-	b := []byte(headContext)
-	for _, s := range []string{h.Log, h.Hash, string(h.State)} {
+	context, fields := headContext, []string{h.Log, h.Hash, string(h.State), h.KeyID}
+	if h.Signed.IsZero() {
+		context, fields = olderContext, fields[:3]
+	}
+	b := []byte(context)
+	for _, s := range fields {
 		b = binary.BigEndian.AppendUint32(b, uint32(len(s)))
 		b = append(b, s...)
 	}
-	return binary.BigEndian.AppendUint64(b, h.Chunks)
+	b = binary.BigEndian.AppendUint64(b, h.Chunks)
+	if h.Signed.IsZero() {
+		return b
+	}
+	return binary.BigEndian.AppendUint64(b, uint64(h.Signed.Unix()))
 }
 
-// SignHead returns the head with the operator's key and signature.
-func SignHead(key ed25519.PrivateKey, h Head) Head {
-	h.Key = key.Public().(ed25519.PublicKey)
+// SignHead returns the head with the operator's key and signature, as signed at the time given.
+func SignHead(key ed25519.PrivateKey, h Head, at time.Time) Head {
+	public := key.Public().(ed25519.PublicKey)
+	h.Signed, h.KeyID, h.Key = at.UTC().Truncate(time.Second), KeyID(public), public
 	h.Signature = ed25519.Sign(key, h.text())
 	return h
-}
-
-// Errors of VerifyHead.
-var (
-	ErrSignature  = errors.New("the signature does not fit")
-	ErrUnknownKey = errors.New("signed with a key that is not trusted")
-)
-
-// VerifyHead checks the head's signature by its own key, which must be one of the trusted keys where any are given
-// (several during a key's rotation).
-func VerifyHead(h Head, trusted ...ed25519.PublicKey) error {
-	if len(h.Key) != ed25519.PublicKeySize || !ed25519.Verify(h.Key, h.text(), h.Signature) {
-		return ErrSignature
-	}
-	if len(trusted) == 0 {
-		return nil
-	}
-	for _, key := range trusted {
-		if key.Equal(ed25519.PublicKey(h.Key)) {
-			return nil
-		}
-	}
-	return fmt.Errorf("%w: key %s", ErrUnknownKey, KeyID(h.Key))
-}
-
-// KeyID is a short name for a public key: the first eight bytes of its SHA-256, hexadecimal.
-func KeyID(key ed25519.PublicKey) string {
-	sum := sha256.Sum256(key)
-	return hex.EncodeToString(sum[:8])
 }

@@ -211,13 +211,29 @@ func (v Verification) String() string {
 	}
 	switch {
 	case v.Signed == v.Chunks && v.KeyID != "":
-		fmt.Fprintf(&b, " Signed by the operator (key %s).", v.KeyID)
+		fmt.Fprintf(&b, " Signed by the operator%s.", v.signature())
 	case v.KeyID != "":
-		fmt.Fprintf(&b, " Signed by the operator up to %d chunks (key %s).", v.Signed, v.KeyID)
+		fmt.Fprintf(&b, " Signed by the operator up to %d chunks%s.", v.Signed, v.signature())
 	case v.State != Truncated && v.State != Broken && v.Problem != "":
 		fmt.Fprintf(&b, " Not signed: %s.", Printable(v.Problem))
 	default:
 		b.WriteString(" Not signed.")
 	}
 	return b.String()
+}
+
+// signature says when and with which key a log was signed.
+func (v *Verification) signature() string {
+	text := ""
+	if !v.SignedAt.IsZero() {
+		text = " on " + moment(v.SignedAt)
+	}
+	text += " (key " + v.KeyID
+	if v.Key.ID == "" {
+		text += ", as the log itself says"
+	}
+	if !v.Key.Until.IsZero() {
+		text += ", until " + moment(v.Key.Until) + " one of its keys"
+	}
+	return text + ")"
 }

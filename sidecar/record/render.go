@@ -2,7 +2,6 @@ package record
 
 import (
 	"bufio"
-	"crypto/ed25519"
 	"fmt"
 	"io"
 	"iter"
@@ -73,7 +72,7 @@ func (j *JSONLines) Finish(v Verification) error {
 
 // Render writes a log in any format but Archive, verifying it on the way: only events of verified chunks are shown.
 // head is asked after the last chunk and may return nil.
-func Render(w io.Writer, format Format, meta Meta, chunks iter.Seq2[*Chunk, error], head func() *Head, trusted ...ed25519.PublicKey) (Verification, error) {
+func Render(w io.Writer, format Format, meta Meta, chunks iter.Seq2[*Chunk, error], head func() *Head, trusted ...Key) (Verification, error) {
 	buffered := bufio.NewWriterSize(w, 32<<10)
 	var r renderer
 	switch format {

@@ -66,7 +66,7 @@ Started    2026-09-30 10:00:00 UTC
 10:00:21.000        the recording ends
 
 2 connections, 4 commands, 3 denied, 1 approved, 5003 rows, 120 bytes, 3 values masked.
-Verified: chunk 0. The recording is complete. Signed by the operator (key 34750f98bd59fcfc).
+Verified: chunk 0. The recording is complete. Signed by the operator on 2026-09-30 11:00:00 UTC (key 34750f98bd59fcfc).
 `
 
 // storyChunks are events as one complete chunk.
@@ -86,11 +86,11 @@ func storyChunks(t testing.TB, events []Event) []*Chunk {
 
 func render(t testing.TB, format Format, events []Event) (string, Verification, error) {
 	t.Helper()
-	_, key := testKeys(1)
+	public, key := testKeys(1)
 	chunks := storyChunks(t, events)
 	head := signedHead(t, key, chunks)
 	var b bytes.Buffer
-	v, err := Render(&b, format, testMeta, each(chunks), func() *Head { return head })
+	v, err := Render(&b, format, testMeta, each(chunks), func() *Head { return head }, KeyOf(public))
 	return b.String(), v, err
 }
 

@@ -2,12 +2,12 @@ package record
 
 import (
 	"bytes"
-	"crypto/ed25519"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
 	"iter"
+	"time"
 )
 
 // Verifier follows a log's chain chunk by chunk. Its zero value expects chunk 0.
@@ -92,10 +92,12 @@ func (v *Verifier) Head(log string) Head {
 type Verification struct {
 	State State
 	// Chunks is how many were verified, from the first on; Signed how many of them the operator's signature covers,
-	// made with the key KeyID.
-	Chunks uint64
-	Signed uint64
-	KeyID  string
+	// made at SignedAt with the key KeyID. Key is that key as it is trusted, zero where no keys were given.
+	Chunks   uint64
+	Signed   uint64
+	SignedAt time.Time
+	KeyID    string
+	Key      Key
 	// Counts are those of the verified events.
 	Counts Counts
 	// Problem says why the log is Truncated or Broken, and what keeps the signature from counting.
@@ -105,7 +107,7 @@ type Verification struct {
 // Verify reads a whole log as WriteLog writes it and gives every verified chunk with its events to each, which may
 // be nil. It returns an error only where each does or where r is no log at all: what is wrong with a log is in the
 // Verification. With trusted keys, the head must be signed by one of them.
-func Verify(r io.Reader, each func(Meta, *Chunk, []Event) error, trusted ...ed25519.PublicKey) (Meta, Verification, error) {
+func Verify(r io.Reader, each func(Meta, *Chunk, []Event) error, trusted ...Key) (Meta, Verification, error) {
 	reader, err := NewReader(r)
 	if err != nil {
 		return Meta{}, Verification{}, err
@@ -121,7 +123,7 @@ func Verify(r io.Reader, each func(Meta, *Chunk, []Event) error, trusted ...ed25
 }
 
 // VerifyChunks is Verify for chunks that come from elsewhere; head is asked after the last chunk and may return nil.
-func VerifyChunks(log string, chunks iter.Seq2[*Chunk, error], head func() *Head, each func(*Chunk, []Event) error, trusted ...ed25519.PublicKey) (Verification, error) {
+func VerifyChunks(log string, chunks iter.Seq2[*Chunk, error], head func() *Head, each func(*Chunk, []Event) error, trusted ...Key) (Verification, error) {
 	var v Verifier
 	var counts Counts      // from the events: those in the chunk's header are not hashed
 	hashes := []string{""} // the chain's hash after so many chunks, one of which the head means
@@ -153,7 +155,7 @@ func VerifyChunks(log string, chunks iter.Seq2[*Chunk, error], head func() *Head
 }
 
 // conclude compares the chain with the operator's word.
-func (v *Verifier) conclude(log string, head *Head, hashes []string, trusted []ed25519.PublicKey) Verification {
+func (v *Verifier) conclude(log string, head *Head, hashes []string, trusted []Key) Verification {
 	out := Verification{Chunks: v.next, Counts: v.counts, State: Recording, Problem: v.problem}
 	switch {
 	case v.problem != "":
@@ -169,7 +171,8 @@ func (v *Verifier) conclude(log string, head *Head, hashes []string, trusted []e
 		}
 		return out
 	}
-	if err := VerifyHead(*head, trusted...); err != nil {
+	key, err := signer(head, trusted)
+	if err != nil {
 		out.State, out.Problem = Broken, fmt.Sprintf("the operator's signature does not count: %v", err)
 		return out
 	}
@@ -183,7 +186,7 @@ func (v *Verifier) conclude(log string, head *Head, hashes []string, trusted []e
 	case hashes[head.Chunks] != head.Hash:
 		out.State, out.Problem = Broken, fmt.Sprintf("chunk %d is not the one that the operator signed", head.Chunks-1)
 	default:
-		out.Signed, out.KeyID = head.Chunks, KeyID(head.Key)
+		out.Signed, out.SignedAt, out.KeyID, out.Key = head.Chunks, head.Signed, KeyID(head.Key), key
 		if head.State == Truncated && out.State == Recording {
 			out.State, out.Problem = Truncated, "the sidecar never closed the log"
 		}

@@ -2,7 +2,6 @@ package operator_test
 
 import (
 	"context"
-	"crypto/ed25519"
 	"fmt"
 	"net"
 	"os"
@@ -63,9 +62,9 @@ func startOperator(folder string, change ...func(*broker.Options)) *operator {
 		Names: certs.ServiceNames(operatorNamespace, "chaperone-broker"), Clock: clock.RealClock{}, Log: log,
 	}
 	Expect(authority.Load(ctx)).To(Succeed())
-	keys, err := certs.LoadKeys(ctx, live, types.NamespacedName{Namespace: operatorNamespace, Name: "chaperone-keys"})
-	Expect(err).NotTo(HaveOccurred())
-	bytes, err := archive.Open(ctx, location, keys.Signing)
+	keys := &certs.Keys{Client: live, Secret: types.NamespacedName{Namespace: operatorNamespace, Name: "chaperone-keys"}, Clock: clock.RealClock{}, Log: ctrl.Log}
+	Expect(keys.Load(ctx)).To(Succeed())
+	bytes, err := archive.Open(ctx, location, keys)
 	Expect(err).NotTo(HaveOccurred())
 	mgr, err := ctrl.NewManager(config, ctrl.Options{
 		Scheme: scheme, Metrics: server.Options{BindAddress: "0"}, HealthProbeBindAddress: "0", Logger: log,
@@ -179,5 +178,3 @@ func apply[T client.Object](ctx context.Context, into T, namespace, format strin
 	Expect(kube.Create(ctx, into)).To(Succeed())
 	return into
 }
-
-func publicKey(o *operator) ed25519.PublicKey { return o.keys.Signing.Public().(ed25519.PublicKey) }

@@ -63,7 +63,7 @@ func (o *operator) verified(ctx context.Context, sr *v1alpha1.SessionRecording) 
 			}
 		}
 		return nil
-	}, publicKey(o))
+	}, o.archive.Trusted(ctx, head)...)
 	Expect(err).NotTo(HaveOccurred())
 	return v, texts
 }
@@ -272,7 +272,7 @@ var _ = Describe("The broker's recordings", func() {
 		Expect(list[0].Spec.Policies).To(BeEmpty())
 		head, err := o.archive.Head(ctx, ns, string(s.pod.UID), list[0].Spec.Log)
 		Expect(err).NotTo(HaveOccurred())
-		Expect(record.VerifyHead(*head, publicKey(o))).To(Succeed())
+		Expect(record.VerifyHead(*head, o.archive.Trusted(ctx, head)...)).To(Succeed())
 		Expect(head.Chunks).To(BeEquivalentTo(1))
 	}, SpecTimeout(time.Minute))
 

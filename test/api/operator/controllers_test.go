@@ -2,7 +2,6 @@ package operator_test
 
 import (
 	"context"
-	"crypto/ed25519"
 	"errors"
 	"time"
 
@@ -22,6 +21,7 @@ import (
 	"github.com/chaperone-dev/chaperone/api/v1alpha1"
 	"github.com/chaperone-dev/chaperone/controllers"
 	"github.com/chaperone-dev/chaperone/controllers/archive"
+	"github.com/chaperone-dev/chaperone/controllers/certs"
 	"github.com/chaperone-dev/chaperone/sidecar/record"
 	"github.com/chaperone-dev/chaperone/webhook/guard"
 )
@@ -235,9 +235,10 @@ func recordingController(location func() string) {
 	BeforeEach(func(ctx SpecContext) {
 		ns = namespace(ctx, nil)
 		clk = clocktesting.NewFakeClock(time.Now().Truncate(time.Second))
-		_, key, err := ed25519.GenerateKey(nil)
-		Expect(err).NotTo(HaveOccurred())
-		a, err = archive.Open(ctx, location(), key)
+		keys := &certs.Keys{Client: kube, Secret: client.ObjectKey{Namespace: ns, Name: "keys"}, Clock: clk, Log: ctrl.Log}
+		Expect(keys.Load(ctx)).To(Succeed())
+		var err error
+		a, err = archive.Open(ctx, location(), keys)
 		Expect(err).NotTo(HaveOccurred())
 		r = &controllers.SessionRecordingReconciler{Client: kube, Archive: a, Floor: 24 * time.Hour, Events: recorder(), Clock: clk}
 		sweep = &controllers.Retention{Client: kube, Archive: a, Floor: 24 * time.Hour, Clock: clk, Log: ctrl.Log}
@@ -301,7 +302,7 @@ spec:
 		head, err := a.Head(ctx, ns, string(gone.UID), some.Spec.Log)
 		Expect(err).NotTo(HaveOccurred())
 		Expect(head.State).To(Equal(record.Truncated))
-		Expect(record.VerifyHead(*head, a.PublicKey())).To(Succeed())
+		Expect(record.VerifyHead(*head, a.Trusted(ctx, head)...)).To(Succeed())
 		reconcile(ctx, none)
 		Expect(none.Status.Phase).To(Equal(v1alpha1.RecordingLost))
 		Eventually(eventReasons(ctx, none)).WithTimeout(10 * time.Second).Should(ContainElement("RecordingLost"))

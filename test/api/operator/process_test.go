@@ -65,9 +65,9 @@ func startProcess(ctx context.Context, folder string) *process {
 		Names: certs.ServiceNames(operatorNamespace, "chaperone-broker"), Clock: clock.RealClock{}, Log: ctrl.Log,
 	}
 	Expect(authority.Load(ctx)).To(Succeed())
-	keys, err := certs.LoadKeys(ctx, live, types.NamespacedName{Namespace: operatorNamespace, Name: "chaperone-keys"})
-	Expect(err).NotTo(HaveOccurred())
-	bytes, err := archive.Open(ctx, "file://"+folder, keys.Signing)
+	keys := &certs.Keys{Client: live, Secret: types.NamespacedName{Namespace: operatorNamespace, Name: "chaperone-keys"}, Clock: clock.RealClock{}, Log: ctrl.Log}
+	Expect(keys.Load(ctx)).To(Succeed())
+	bytes, err := archive.Open(ctx, "file://"+folder, keys)
 	Expect(err).NotTo(HaveOccurred())
 	user, err := environment.AddUser(envtest.User{Name: "operator", Groups: []string{"system:masters"}}, &rest.Config{})
 	Expect(err).NotTo(HaveOccurred())

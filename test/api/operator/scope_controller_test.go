@@ -22,6 +22,7 @@ import (
 	"github.com/chaperone-dev/chaperone/controllers"
 	"github.com/chaperone-dev/chaperone/controllers/certs"
 	"github.com/chaperone-dev/chaperone/controllers/presence"
+	"github.com/chaperone-dev/chaperone/sidecar/record"
 )
 
 var _ = Describe("The webhook scope controller", func() {
@@ -163,9 +164,11 @@ var _ = Describe("Several replicas", func() {
 				_, err = a.GetCertificate(nil)
 				Expect(err).NotTo(HaveOccurred())
 				roots[i] = string(a.Roots())
-				k, err := certs.LoadKeys(ctx, c, types.NamespacedName{Namespace: ns, Name: "keys"})
-				Expect(err).NotTo(HaveOccurred())
-				keys[i] = string(k.DecisionMAC) + string(k.Signing)
+				k := &certs.Keys{Client: c, Secret: types.NamespacedName{Namespace: ns, Name: "keys"}, Clock: clock.RealClock{}, Log: ctrl.Log}
+				Expect(k.Load(ctx)).To(Succeed())
+				set := k.Trusted(ctx, "")
+				Expect(set).To(HaveLen(1))
+				keys[i] = string(k.DecisionMAC) + set[0].ID + k.Sign(record.Head{}).KeyID
 			})
 		}
 		group.Wait()

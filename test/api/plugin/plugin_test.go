@@ -147,7 +147,7 @@ var _ = Describe("kubectl chaperone", Ordered, ContinueOnFailure, func() {
 		}
 		kept := filepath.Join(folder, "kept.log")
 		auditor.succeeds(ctx, "export", "agent-0-billing", "-n", ns, "-o", kept)
-		Expect(nobody.succeeds(ctx, "verify", "--file", kept)).To(ContainSubstring("is complete. Signed"))
+		Expect(nobody.succeeds(ctx, "verify", "--file", kept)).To(ContainSubstring("is complete. Signed"), "everybody may read the keys")
 	})
 
 	It("explains a pod as far as its reader may know", func(ctx SpecContext) {

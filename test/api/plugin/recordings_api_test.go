@@ -3,7 +3,6 @@ package plugin_test
 import (
 	"context"
 	"crypto/ecdsa"
-	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/tls"
@@ -26,12 +25,14 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	apiregistrationv1 "k8s.io/kube-aggregator/pkg/apis/apiregistration/v1"
+	clocktesting "k8s.io/utils/clock/testing"
 	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/chaperone-dev/chaperone/api/v1alpha1"
 	"github.com/chaperone-dev/chaperone/controllers/archive"
+	"github.com/chaperone-dev/chaperone/controllers/certs"
 	"github.com/chaperone-dev/chaperone/controllers/logs"
 	"github.com/chaperone-dev/chaperone/sidecar/record"
 )
@@ -39,8 +40,10 @@ import (
 const frontProxyName = "front-proxy"
 
 var (
-	bucket     *archive.Archive
-	signingKey ed25519.PrivateKey
+	bucket *archive.Archive
+	// keys are the operator's, by a clock that specs can move.
+	keys  *certs.Keys
+	clock = clocktesting.NewFakeClock(time.Now())
 )
 
 // frontProxy is what the API server shows of itself to aggregated APIs.
@@ -81,9 +84,9 @@ func newFrontProxy() frontProxy {
 func startRecordings(ctx context.Context, config *rest.Config) {
 	GinkgoHelper()
 	var err error
-	_, signingKey, err = ed25519.GenerateKey(nil)
-	Expect(err).NotTo(HaveOccurred())
-	bucket, err = archive.Open(ctx, "file://"+GinkgoT().TempDir(), signingKey)
+	keys = &certs.Keys{Client: operator, Secret: client.ObjectKey{Namespace: operatorNamespace, Name: "chaperone-keys"}, Clock: clock, Log: ctrl.Log.WithName("keys")}
+	Expect(keys.Load(ctx)).To(Succeed())
+	bucket, err = archive.Open(ctx, "file://"+GinkgoT().TempDir(), keys)
 	Expect(err).NotTo(HaveOccurred())
 	der, key := issue(&x509.Certificate{
 		Subject: pkix.Name{CommonName: "recordings"}, DNSNames: []string{"chaperone-logs." + operatorNamespace + ".svc"}, IsCA: true, BasicConstraintsValid: true,
@@ -112,10 +115,12 @@ func startRecordings(ctx context.Context, config *rest.Config) {
 	running, cancel := context.WithCancel(context.Background())
 	before := stop
 	stop = func() { cancel(); before() }
-	go func() {
-		defer GinkgoRecover()
-		Expect(api.Start(running)).To(Succeed())
-	}()
+	for _, start := range []func(context.Context) error{api.Start, keys.Start} {
+		go func() {
+			defer GinkgoRecover()
+			Expect(start(running)).To(Succeed())
+		}()
+	}
 	// A name instead of addresses, because those of a loopback are none that endpoints may have.
 	Expect(admin.Create(ctx, &corev1.Service{
 		ObjectMeta: metav1.ObjectMeta{Name: "chaperone-logs", Namespace: operatorNamespace},
@@ -137,6 +142,38 @@ func startRecordings(ctx context.Context, config *rest.Config) {
 	}).WithContext(ctx).WithTimeout(90 * time.Second).Should(Succeed())
 }
 
+// chunkOf makes a log's next chunk of events, as a sidecar does.
+func chunkOf(log *archive.Log, counts record.Counts, events ...record.Event) *record.Chunk {
+	GinkgoHelper()
+	var lines []byte
+	for i := range events {
+		line, err := json.Marshal(events[i])
+		Expect(err).NotTo(HaveOccurred())
+		lines = append(append(lines, line...), '\n')
+	}
+	z, err := zstd.NewWriter(nil)
+	Expect(err).NotTo(HaveOccurred())
+	payload := z.EncodeAll(lines, nil)
+	sum := record.Sum(log.Next(), log.Chain().Hash(), payload)
+	return &record.Chunk{
+		Number: log.Next(), Previous: log.Chain().Hash(), Hash: sum[:], Payload: payload, Counts: counts,
+		Last: events[len(events)-1].Kind == record.KindEnd,
+	}
+}
+
+// begun begins a log in the bucket, and its entry in the index.
+func begun(ctx context.Context, namespace, name string) *archive.Log {
+	GinkgoHelper()
+	meta := record.Meta{
+		Log: fmt.Sprintf("%032x", time.Now().UnixNano()), Target: "billing", Protocol: "postgres", Start: time.Now().Add(-time.Minute).UTC(),
+		Recording: name, Namespace: namespace, Pod: "agent-0", PodUID: "5d0e",
+	}
+	log, err := bucket.Begin(ctx, meta)
+	Expect(err).NotTo(HaveOccurred())
+	Expect(bucket.PutEntry(ctx, &archive.Entry{Meta: meta, State: record.Recording})).To(Succeed())
+	return log
+}
+
 // recorded files a recording and puts its log into the bucket, as the broker does.
 func recorded(ctx context.Context, namespace, name string, terminal bool, pod *corev1.Pod, events ...record.Event) {
 	GinkgoHelper()
@@ -147,12 +184,8 @@ func recorded(ctx context.Context, namespace, name string, terminal bool, pod *c
 	}
 	log, err := bucket.Begin(ctx, meta)
 	Expect(err).NotTo(HaveOccurred())
-	var lines []byte
 	var counts record.Counts
 	for i := range events {
-		line, err := json.Marshal(events[i])
-		Expect(err).NotTo(HaveOccurred())
-		lines = append(append(lines, line...), '\n')
 		if events[i].Kind == record.KindCommand {
 			counts.Commands++
 		}
@@ -160,11 +193,7 @@ func recorded(ctx context.Context, namespace, name string, terminal bool, pod *c
 			counts.Denied++
 		}
 	}
-	z, err := zstd.NewWriter(nil)
-	Expect(err).NotTo(HaveOccurred())
-	payload := z.EncodeAll(lines, nil)
-	sum := record.Sum(0, nil, payload)
-	Expect(log.Append(ctx, &record.Chunk{Payload: payload, Hash: sum[:], Last: events[len(events)-1].Kind == record.KindEnd, Counts: counts})).To(Succeed())
+	Expect(log.Append(ctx, chunkOf(log, counts, events...))).To(Succeed())
 	Expect(log.Sign(ctx, record.Complete)).To(Succeed())
 	Expect(bucket.PutEntry(ctx, &archive.Entry{Meta: meta, State: record.Complete})).To(Succeed())
 	sr := &v1alpha1.SessionRecording{

@@ -84,7 +84,7 @@ var _ = BeforeSuite(func(ctx SpecContext) {
 	Expect(err).NotTo(HaveOccurred())
 
 	By("starting admission, as the operator's own user")
-	for _, file := range []string{"manager/namespace.yaml", "rbac/role.yaml", "rbac/operator.yaml", "rbac/viewer.yaml", "rbac/approver.yaml", "rbac/auditor.yaml"} {
+	for _, file := range []string{"manager/namespace.yaml", "rbac/role.yaml", "rbac/operator.yaml", "rbac/viewer.yaml", "rbac/approver.yaml", "rbac/auditor.yaml", "rbac/verifier.yaml"} {
 		apply(ctx, filepath.Join(repository, "config", file))
 	}
 	user, err := env.AddUser(envtest.User{Name: operatorUser, Groups: []string{"system:serviceaccounts", "system:serviceaccounts:" + operatorNamespace}}, &rest.Config{QPS: -1})

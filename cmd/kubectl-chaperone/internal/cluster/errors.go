@@ -21,6 +21,7 @@ var (
 	approvalKind  = kind{"approval request", "approvalrequests.chaperone.dev", "kubectl chaperone approvals"}
 	recordingKind = kind{"recording", "sessionrecordings.chaperone.dev", "kubectl chaperone recordings"}
 	logKind       = kind{"log of recording", "sessionrecordings/log in group logs.chaperone.dev", "kubectl chaperone recordings"}
+	keysKind      = kind{"signing keys", "signingkeys.logs.chaperone.dev", "kubectl get signingkeys"}
 	policyKind    = kind{"policy", "agentpolicies.chaperone.dev", "kubectl get agentpolicies"}
 	podKind       = kind{"pod", "pods", "kubectl get pods"}
 )
@@ -42,6 +43,8 @@ func explain(err error, k kind, namespace, name string) error {
 	}
 	what := k.one
 	switch {
+	case k == keysKind:
+		what = "reading the operator's signing keys"
 	case name == "" && namespace == "":
 		what = "listing " + k.resource + " of all namespaces"
 	case name == "":
@@ -64,13 +67,15 @@ func explain(err error, k kind, namespace, name string) error {
 		return say("%v", err)
 	case apierrors.IsForbidden(err) && k == logKind:
 		return say("%v; reading what was recorded needs the ClusterRole chaperone-auditor or one like it", err)
+	case apierrors.IsForbidden(err) && k == keysKind:
+		return say("%v; the ClusterRole chaperone-verifier allows it, which the chart binds to everybody who may log in", err)
 	case apierrors.IsForbidden(err) && k == podKind:
 		return say("%v; reading pods needs the ClusterRole view or one like it", err)
 	case apierrors.IsForbidden(err):
 		return say("%v; whoever administers the namespace can bind the ClusterRole chaperone-viewer, or chaperone-approver to decide", err)
 	case apierrors.IsUnauthorized(err):
 		return say("the API server does not know you; log in again, or name another context with --context")
-	case apierrors.IsServiceUnavailable(err) && k == logKind:
+	case apierrors.IsServiceUnavailable(err) && (k == logKind || k == keysKind):
 		return say("the recordings API does not answer (%v); is the operator running? kubectl get apiservice v1alpha1.logs.chaperone.dev", err)
 	case errors.As(err, &unreachable):
 		return say("the API server cannot be reached (%v); --context and --kubeconfig choose another", unreachable)

@@ -119,6 +119,15 @@ func DecisionPatch(decision v1alpha1.Decision) ([]byte, error) {
 	return patch, nil
 }
 
+// SigningKeys returns the keys that the operator publishes.
+func (c *Cluster) SigningKeys(ctx context.Context) ([]record.Key, error) {
+	text, err := c.client.Get().AbsPath(logsPath, "signingkeys").DoRaw(ctx)
+	if err != nil {
+		return nil, explain(err, keysKind, "", "")
+	}
+	return record.ParseKeys(text)
+}
+
 // Log opens a recording's log, in the format that can be verified. The caller closes it.
 func (c *Cluster) Log(ctx context.Context, namespace, name string) (io.ReadCloser, error) {
 	log, err := c.client.Get().AbsPath(logsPath, "namespaces", namespace, recordings, name, "log").

@@ -38,10 +38,12 @@ type apiServer struct {
 	// sidecarLogs are by namespace/name.
 	sidecarLogs map[string]string
 	logs        map[string][]byte // by namespace/name
-	refuse      *metav1.Status    // of patches
-	patches     []string
-	asked       []string
-	watched     []watched
+	// keys are those that the operator publishes; nil: the user may not read them.
+	keys    []record.Key
+	refuse  *metav1.Status // of patches
+	patches []string
+	asked   []string
+	watched []watched
 }
 
 type watched struct {
@@ -62,7 +64,7 @@ func (s *apiServer) watch(w http.ResponseWriter, r *http.Request) {
 
 func newAPIServer(t *testing.T) *apiServer {
 	t.Helper()
-	s := &apiServer{logs: map[string][]byte{}}
+	s := &apiServer{logs: map[string][]byte{}, keys: []record.Key{record.KeyOf(otherKey.Public().(ed25519.PublicKey)), record.KeyOf(operatorKey.Public().(ed25519.PublicKey))}}
 	mux := http.NewServeMux()
 	const objects, logs = "/apis/chaperone.dev/v1alpha1", "/apis/logs.chaperone.dev/v1alpha1"
 	for _, prefix := range [...]string{objects, objects + "/namespaces/{namespace}"} {
@@ -106,6 +108,13 @@ func newAPIServer(t *testing.T) *apiServer {
 			return
 		}
 		s.answer(w, r, body)
+	})
+	mux.HandleFunc("GET "+logs+"/signingkeys", func(w http.ResponseWriter, _ *http.Request) {
+		if s.keys == nil {
+			writeStatus(w, &metav1.Status{Status: "Failure", Code: 403, Reason: metav1.StatusReasonForbidden, Message: "you may not list signingkeys"})
+			return
+		}
+		writeJSON(w, record.NewKeyList("logs.chaperone.dev/v1alpha1", s.keys))
 	})
 	mux.HandleFunc("GET "+logs+"/namespaces/{namespace}/sessionrecordings/{name}/log", func(w http.ResponseWriter, r *http.Request) {
 		body, ok := s.logs[r.PathValue("namespace")+"/"+r.PathValue("name")]
@@ -260,7 +269,7 @@ func log(t *testing.T, meta record.Meta, events ...record.Event) []byte {
 	if err := v.Add(chunk); err != nil {
 		t.Fatal(err)
 	}
-	head := record.SignHead(operatorKey, v.Head(meta.Log))
+	head := record.SignHead(operatorKey, v.Head(meta.Log), meta.Start.Add(time.Hour))
 	var b bytes.Buffer
 	if err := record.WriteLog(&b, meta, func(yield func(*record.Chunk, error) bool) { yield(chunk, nil) }, &head); err != nil {
 		t.Fatal(err)

@@ -78,8 +78,16 @@ func TestExportWritesEachFormat(t *testing.T) {
 	}
 	// What was kept is verified, shown and exported again without a cluster.
 	kept := filepath.Join(dir, "d.log")
+	keys := filepath.Join(dir, "keys.json")
+	published, err := json.Marshal(record.NewKeyList("logs.chaperone.dev/v1alpha1", s.keys))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(keys, published, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	s.Close()
-	for _, args := range [][]string{{"verify", "--file", kept}, {"replay", "--file", kept}, {"export", "--file", kept, "--format", "text"}} {
+	for _, args := range [][]string{{"verify", "--file", kept, "--key", keys}, {"replay", "--file", kept}, {"export", "--file", kept, "--format", "text"}} {
 		if out := mustRun(t, s, args...); !strings.Contains(out, "is complete. Signed") {
 			t.Errorf("%v: got\n%s", args, out)
 		}

@@ -1,7 +1,9 @@
 package command
 
 import (
+	"crypto/ed25519"
 	"crypto/x509"
+	"encoding/json"
 	"encoding/pem"
 	"os"
 	"path/filepath"
@@ -143,9 +145,17 @@ func TestVerify(t *testing.T) {
 	right := writeKey("right.pem", operatorKey.Public())
 	wrong := writeKey("wrong.pem", otherKey.Public())
 	empty := filepath.Join(dir, "empty.pem")
+	set := filepath.Join(dir, "keys.json")
+	own, other := record.KeyOf(operatorKey.Public().(ed25519.PublicKey)), record.KeyOf(otherKey.Public().(ed25519.PublicKey))
+	revoked, retired := own, own
+	revoked.Revoked, retired.Until = sessionMeta.Start.Add(48*time.Hour), sessionMeta.Start
+	text, err := json.Marshal(record.NewKeyList("logs.chaperone.dev/v1alpha1", []record.Key{other, own}))
+	if err != nil {
+		t.Fatal(err)
+	}
 	kept := filepath.Join(dir, "kept.log")
 	whole := log(t, sessionMeta, sessionEvents...)
-	for file, text := range map[string][]byte{empty: nil, kept: whole} {
+	for file, text := range map[string][]byte{empty: nil, kept: whole, set: text} {
 		if err := os.WriteFile(file, text, 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -157,26 +167,39 @@ func TestVerify(t *testing.T) {
 		log  []byte
 		out  string
 		err  string
+		keys []record.Key // that the operator publishes; without them, the key that signed and another
 	}{
-		"a complete log":            {"verify rec-1", whole, "The recording is complete. Signed by the operator", ""},
-		"a log that goes on":        {"verify rec-1", log(t, sessionMeta, sessionEvents[:2]...), "still going on. Signed", ""},
-		"with the operator's key":   {"verify rec-1 --key " + right, whole, "is complete. Signed", ""},
-		"with another key":          {"verify rec-1 --key " + wrong, whole, "not trusted", "the recording is Broken"},
-		"with a file without a key": {"verify rec-1 --key " + empty, whole, "", "no public key"},
-		"a truncated log":           {"verify rec-1", log(t, sessionMeta, truncated...), "TRUNCATED: the sidecar stopped", "is Truncated"},
-		"a log without a signature": {"verify rec-1", unsigned, "Not signed", "is not signed"},
-		"a log that is cut":         {"verify rec-1", whole[:len(whole)-400], "BROKEN", "is Broken"},
-		"a file":                    {"verify --file " + kept, nil, "is complete. Signed", ""},
-		"a file that there is not":  {"verify --file " + kept + "x", nil, "", "no such file"},
-		"a file that is no log":     {"verify --file " + right, nil, "", "not a log of Chaperone"},
-		"neither a name nor a file": {"verify", nil, "", "name either"},
-		"both a name and a file":    {"verify rec-1 --file " + kept, nil, "", "name either"},
-		"a recording that is gone":  {"verify rec-2", whole, "", "not found"},
-		"counts what was recorded":  {"verify rec-1", whole, "1 connection, 1 command, 1 denied", ""},
-		"a recording elsewhere":     {"verify rec-1 -n other", whole, "", "not found"},
+		"a key that was taken out of the set":    {"verify rec-1", whole, "not trusted: key " + own.ID + " is not, or no longer, in the set of 1 key", "is Broken", []record.Key{other}},
+		"a key that was revoked":                 {"verify rec-1", whole, "with a key that was revoked: key " + own.ID + ", on 2026-10-02", "is Broken", []record.Key{other, revoked}},
+		"a key that had retired when it signed":  {"verify rec-1", whole, "was retired on 2026-09-30 10:00:00 UTC", "is Broken", []record.Key{other, retired}},
+		"keys that the user may not read":        {"verify rec-1", whole, "", "chaperone-verifier", []record.Key{}},
+		"a file, with a file of the set of keys": {"verify --file " + kept + " --key " + set, nil, "is complete. Signed by the operator on 2026-09-30 11:00:00 UTC (key " + own.ID + ")", "", []record.Key{}},
+		"a file without keys":                    {"verify --file " + kept, nil, "", "--key FILE names a file of the operator's keys instead", []record.Key{}},
+		"a complete log":                         {"verify rec-1", whole, "The recording is complete. Signed by the operator", "", nil},
+		"a log that goes on":                     {"verify rec-1", log(t, sessionMeta, sessionEvents[:2]...), "still going on. Signed", "", nil},
+		"with the operator's key":                {"verify rec-1 --key " + right, whole, "is complete. Signed", "", nil},
+		"with another key":                       {"verify rec-1 --key " + wrong, whole, "not trusted", "the recording is Broken", nil},
+		"with a file without a key":              {"verify rec-1 --key " + empty, whole, "", "no public key", nil},
+		"a truncated log":                        {"verify rec-1", log(t, sessionMeta, truncated...), "TRUNCATED: the sidecar stopped", "is Truncated", nil},
+		"a log without a signature":              {"verify rec-1", unsigned, "Not signed", "is not signed", nil},
+		"a log that is cut":                      {"verify rec-1", whole[:len(whole)-400], "BROKEN", "is Broken", nil},
+		"a file":                                 {"verify --file " + kept, nil, "is complete. Signed", "", nil},
+		"a file that there is not":               {"verify --file " + kept + "x", nil, "", "no such file", nil},
+		"a file that is no log":                  {"verify --file " + right, nil, "", "not a log of Chaperone", nil},
+		"neither a name nor a file":              {"verify", nil, "", "name either", nil},
+		"both a name and a file":                 {"verify rec-1 --file " + kept, nil, "", "name either", nil},
+		"a recording that is gone":               {"verify rec-2", whole, "", "not found", nil},
+		"counts what was recorded":               {"verify rec-1", whole, "1 connection, 1 command, 1 denied", "", nil},
+		"a recording elsewhere":                  {"verify rec-1 -n other", whole, "", "not found", nil},
 	} {
 		s := newAPIServer(t)
 		s.logs["agents/rec-1"] = c.log
+		if c.keys != nil {
+			s.keys = c.keys[:len(c.keys):len(c.keys)]
+		}
+		if len(s.keys) == 0 {
+			s.keys = nil
+		}
 		out, _, err := s.run(t, strings.Fields(c.args)...)
 		if c.err == "" && err != nil || c.err != "" && (err == nil || !strings.Contains(err.Error(), c.err)) {
 			t.Errorf("%s: %v", name, err)

@@ -15,6 +15,8 @@ import (
 // source is a log to read: of a recording in the cluster, or of a file that was kept.
 type source struct {
 	key, file string
+	// check asks the cluster for the operator's keys where no file has them.
+	check bool
 }
 
 func (s *source) bind(cmd *cobra.Command) {
@@ -40,11 +42,17 @@ func (e *environment) read(ctx context.Context, s *source, args []string, raw io
 	if err != nil {
 		return record.Meta{}, record.Verification{}, err
 	}
+	// The keys after the log, which is opened and not yet read: a key that signed it is in the set by then.
 	log, err := e.openLog(ctx, args, s.file)
 	if err != nil {
 		return record.Meta{}, record.Verification{}, err
 	}
 	defer log.Close()
+	if s.check && s.key == "" {
+		if keys, err = e.publishedKeys(ctx); err != nil {
+			return record.Meta{}, record.Verification{}, fmt.Errorf("%w; --key FILE names a file of the operator's keys instead", err)
+		}
+	}
 	var in io.Reader = log
 	if raw != nil {
 		in = io.TeeReader(log, raw)

@@ -10,16 +10,19 @@ import (
 )
 
 func (e *environment) verify() *cobra.Command {
-	var from source
+	from := source{check: true}
 	cmd := &cobra.Command{
 		Use:   "verify (NAME | --file FILE)",
 		Short: "Check that a recording is whole and unchanged",
 		Long: "Check that a recording is whole and unchanged: that every chunk follows from the one before and that the\n" +
-			"operator signed the last. Fails unless the recording is complete or still going on, and signed.\n\n" +
+			"operator signed the last, with one of the keys that it publishes or that --key names. Fails unless the recording is\n" +
+			"complete or still going on, and signed.\n\n" +
 			"A recording can be kept and verified without a cluster; without the plugin it is fetched by\n" +
 			"  kubectl get --raw '/apis/logs.chaperone.dev/v1alpha1/namespaces/NS/sessionrecordings/NAME/log?format=log' >FILE",
 		Example: "  kubectl chaperone verify billing-agent-billing-x7k2p -n agents\n" +
-			"  kubectl chaperone verify --file kept.log --key operator.pem",
+			"  # without a cluster: keep the keys with the logs\n" +
+			"  kubectl get --raw " + keysPath + " >keys.json\n" +
+			"  kubectl chaperone verify --file kept.log --key keys.json",
 		Args:              cobra.MaximumNArgs(1),
 		ValidArgsFunction: e.names(recordingNames),
 		RunE: func(cmd *cobra.Command, args []string) error {
