@@ -177,6 +177,11 @@ test-s3: assets bin/versitygw ## Test what keeps recordings against a real S3 se
 	$(SUITE) CHAPERONE_S3_SERVER=$(BIN)/versitygw KUBEBUILDER_ASSETS=$(CLUSTER_DIR)/assets $(GO) test -tags $(TAGS) -count=1 -timeout 20m -v \
 		$(TEST_ARGS) ./test/api/operator $(SPECS) -ginkgo.label-filter=s3
 
+.PHONY: test-outage
+test-outage: assets bin/versitygw ## Take the bucket away for ten minutes while sidecars record and replicas are replaced (CHAPERONE_OUTAGE=1m for less).
+	$(SUITE) CHAPERONE_S3_SERVER=$(BIN)/versitygw KUBEBUILDER_ASSETS=$(CLUSTER_DIR)/assets $(GO) test -tags $(TAGS) -count=1 -timeout 45m -v \
+		$(TEST_ARGS) ./test/api/operator $(SPECS) -ginkgo.label-filter=outage
+
 # The operator's own program, in a process that can be killed and measured.
 OPERATOR_SUITE = $(SUITE) CHAPERONE_OPERATOR=$(BIN)/operator KUBEBUILDER_ASSETS=$(CLUSTER_DIR)/assets $(GO) test -tags $(TAGS) -count=1 -timeout 60m -v \
 	$(TEST_ARGS) ./test/api/operator $(SPECS)
