@@ -182,6 +182,11 @@ test-outage: assets bin/versitygw ## Take the bucket away for ten minutes while 
 	$(SUITE) CHAPERONE_S3_SERVER=$(BIN)/versitygw KUBEBUILDER_ASSETS=$(CLUSTER_DIR)/assets $(GO) test -tags $(TAGS) -count=1 -timeout 45m -v \
 		$(TEST_ARGS) ./test/api/operator $(SPECS) -ginkgo.label-filter=outage
 
+.PHONY: measure-search
+measure-search: assets ## Measure kubectl chaperone recordings --command over 2,000 recordings, through a real API server (SEARCH=500 for less).
+	$(SUITE) CHAPERONE_SEARCH_RECORDINGS=$(or $(SEARCH),2000) KUBEBUILDER_ASSETS=$(CLUSTER_DIR)/assets $(GO) test -tags $(TAGS) -count=1 -timeout 45m -v \
+		$(TEST_ARGS) ./test/api/plugin $(SPECS) -ginkgo.focus='many recordings'
+
 # The operator's own program, in a process that can be killed and measured.
 OPERATOR_SUITE = $(SUITE) CHAPERONE_OPERATOR=$(BIN)/operator KUBEBUILDER_ASSETS=$(CLUSTER_DIR)/assets $(GO) test -tags $(TAGS) -count=1 -timeout 60m -v \
 	$(TEST_ARGS) ./test/api/operator $(SPECS)

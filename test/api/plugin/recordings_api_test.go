@@ -8,6 +8,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/hex"
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
@@ -142,6 +143,12 @@ func startRecordings(ctx context.Context, config *rest.Config) {
 	}).WithContext(ctx).WithTimeout(90 * time.Second).Should(Succeed())
 }
 
+func newLogID() string {
+	var id [16]byte
+	_, _ = rand.Read(id[:])
+	return hex.EncodeToString(id[:])
+}
+
 // chunkOf makes a log's next chunk of events, as a sidecar does.
 func chunkOf(log *archive.Log, counts record.Counts, events ...record.Event) *record.Chunk {
 	GinkgoHelper()
@@ -165,7 +172,7 @@ func chunkOf(log *archive.Log, counts record.Counts, events ...record.Event) *re
 func begun(ctx context.Context, namespace, name string) *archive.Log {
 	GinkgoHelper()
 	meta := record.Meta{
-		Log: fmt.Sprintf("%032x", time.Now().UnixNano()), Target: "billing", Protocol: "postgres", Start: time.Now().Add(-time.Minute).UTC(),
+		Log: newLogID(), Target: "billing", Protocol: "postgres", Start: time.Now().Add(-time.Minute).UTC(),
 		Recording: name, Namespace: namespace, Pod: "agent-0", PodUID: "5d0e",
 	}
 	log, err := bucket.Begin(ctx, meta)
@@ -177,7 +184,7 @@ func begun(ctx context.Context, namespace, name string) *archive.Log {
 // recorded files a recording and puts its log into the bucket, as the broker does.
 func recorded(ctx context.Context, namespace, name string, terminal bool, pod *corev1.Pod, events ...record.Event) {
 	GinkgoHelper()
-	id := fmt.Sprintf("%032x", time.Now().UnixNano())
+	id := newLogID()
 	meta := record.Meta{
 		Log: id, Target: "billing", Protocol: "postgres", Start: time.Now().Add(-time.Minute).UTC(), Terminal: terminal,
 		Recording: name, Namespace: namespace, Pod: pod.Name, PodUID: string(pod.UID), ServiceAccount: "default",

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -42,6 +43,7 @@ type apiServer struct {
 	keys    []record.Key
 	refuse  *metav1.Status // of patches
 	patches []string
+	askedMu sync.Mutex // a search reads several logs at once
 	asked   []string
 	watched []watched
 }
@@ -126,7 +128,9 @@ func newAPIServer(t *testing.T) *apiServer {
 		_, _ = w.Write(body)
 	})
 	s.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.askedMu.Lock()
 		s.asked = append(s.asked, r.URL.RequestURI())
+		s.askedMu.Unlock()
 		mux.ServeHTTP(w, r)
 	}))
 	t.Cleanup(s.Close)

@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/chaperone-dev/chaperone/api/v1alpha1"
@@ -88,23 +89,64 @@ type found struct {
 	number     uint64
 }
 
-// search reads logs one after the other for commands, the newest recording first, and stops when it has enough.
-// Logs that cannot be read or do not verify are told in the error, behind what was found.
-func (q *commandQuery) search(ctx context.Context, c *cluster.Cluster, items []v1alpha1.SessionRecording, window window, limit int) (all []found, err error) {
-	var faults []error
-	for i := range items {
-		if !q.mayHold(&items[i]) {
-			continue
+// parallelReads is how many logs are read at once where nothing else is said.
+const parallelReads = 8
+
+// reading is how a search goes about it.
+type reading struct {
+	// parallel is how many logs are read at once.
+	parallel int
+	// limit is after how many commands it ends; 0 for never.
+	limit int
+	// progress, which may be nil, is told how many of how many logs were searched.
+	progress func(done, of int)
+}
+
+// search reads logs for commands, the newest recording first, and stops when it has enough. Logs that cannot be read
+// or do not verify are told in the error, behind what was found. The outcome does not depend on how many are read at
+// once.
+func (q *commandQuery) search(ctx context.Context, c *cluster.Cluster, items []v1alpha1.SessionRecording, window window, how reading) (all []found, err error) {
+	items = slices.DeleteFunc(slices.Clone(items), func(r v1alpha1.SessionRecording) bool { return !q.mayHold(&r) })
+	type outcome struct {
+		found []found
+		err   error
+	}
+	open, stop := context.WithCancel(ctx)
+	var readers sync.WaitGroup
+	defer readers.Wait()
+	defer stop()
+	// outcomes are in the order of items; its room bounds how many logs are read ahead.
+	outcomes := make(chan chan outcome, how.parallel-1)
+	readers.Go(func() {
+		defer close(outcomes)
+		for i := range items {
+			one := make(chan outcome, 1)
+			select {
+			case outcomes <- one:
+			case <-open.Done():
+				return
+			}
+			readers.Go(func() {
+				found, err := q.in(open, c, &items[i], window)
+				one <- outcome{found, err}
+			})
 		}
-		found, err := q.in(ctx, c, &items[i], window)
+	})
+	var faults []error
+	done := 0
+	for one := range outcomes {
+		log := <-one
 		if ctx.Err() != nil {
 			return all, context.Cause(ctx)
 		}
-		if err != nil {
-			faults = append(faults, err)
+		if log.err != nil {
+			faults = append(faults, log.err)
 		}
-		if all = append(all, found...); limit > 0 && len(all) >= limit {
-			return all[:limit], errors.Join(append(faults, fmt.Errorf("the search ended at %d commands; there may be more (--limit)", limit))...)
+		if all = append(all, log.found...); how.limit > 0 && len(all) >= how.limit {
+			return all[:how.limit], errors.Join(append(faults, fmt.Errorf("the search ended at %d commands; there may be more (--limit)", how.limit))...)
+		}
+		if done++; how.progress != nil {
+			how.progress(done, len(items))
 		}
 	}
 	return all, errors.Join(faults...)

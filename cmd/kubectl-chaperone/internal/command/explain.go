@@ -135,7 +135,7 @@ func (x *explanation) refused(ctx context.Context, c *cluster.Cluster, pod *core
 		return
 	}
 	// All of a log has to be read for its last refusals, so that the bound is on what is shown.
-	found, err := commands.search(ctx, c, of, w, 0)
+	found, err := commands.search(ctx, c, of, w, reading{parallel: parallelReads})
 	if err != nil {
 		x.Unknown = append(x.Unknown, fmt.Sprintf("all that was refused (the recordings count %d): %v", denied, err))
 	}

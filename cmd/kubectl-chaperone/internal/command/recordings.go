@@ -19,7 +19,7 @@ func (e *environment) recordings() *cobra.Command {
 	var o output
 	var q recordingQuery
 	var commands commandQuery
-	var limit int
+	how := reading{}
 	cmd := &cobra.Command{
 		Use:     "recordings",
 		Aliases: []string{"sessionrecordings", "rec"},
@@ -45,6 +45,9 @@ func (e *environment) recordings() *cobra.Command {
 			if err := commands.check(); err != nil {
 				return err
 			}
+			if how.parallel < 1 || how.parallel > 64 {
+				return fmt.Errorf("--parallel %d: 1 to 64", how.parallel)
+			}
 			c, err := e.connect()
 			if err != nil {
 				return err
@@ -56,7 +59,7 @@ func (e *environment) recordings() *cobra.Command {
 			}
 			list.Items = q.filter(list.Items, time.Now())
 			if commands.wanted() {
-				return e.commands(cmd.Context(), c, &o, &commands, list.Items, q.window, limit, namespace)
+				return e.commands(cmd.Context(), c, &o, &commands, list.Items, q.window, how, namespace)
 			}
 			if printed, err := o.object(e.Out, list, "SessionRecordingList"); printed || err != nil {
 				return err
@@ -72,9 +75,10 @@ func (e *environment) recordings() *cobra.Command {
 	cmd.Flags().StringVar(&commands.command, "command", "", "list the commands whose text holds this, in any case, or matches a /regular expression/")
 	cmd.Flags().StringVar(&commands.verdict, "verdict", "", "list the commands with this verdict, given or by a policy in Audit: "+listing(verdicts, "or"))
 	cmd.Flags().StringVar(&commands.rule, "rule", "", "list the commands that this rule decided")
-	cmd.Flags().IntVar(&limit, "limit", 500, "list no more commands than this; 0 for all")
+	cmd.Flags().IntVar(&how.limit, "limit", 500, "list no more commands than this; 0 for all")
+	cmd.Flags().IntVar(&how.parallel, "parallel", parallelReads, "read so many logs at once, up to 64")
 	_ = cmd.RegisterFlagCompletionFunc("verdict", cobra.FixedCompletions(verdicts, cobra.ShellCompDirectiveNoFileComp))
-	for _, flag := range []string{"command", "rule", "limit"} {
+	for _, flag := range []string{"command", "rule", "limit", "parallel"} {
 		_ = cmd.RegisterFlagCompletionFunc(flag, cobra.NoFileCompletions)
 	}
 	return cmd
@@ -160,8 +164,18 @@ func phaseOf(r *v1alpha1.SessionRecording) string {
 }
 
 // commands lists the commands in the logs of recordings.
-func (e *environment) commands(ctx context.Context, c *cluster.Cluster, o *output, q *commandQuery, items []v1alpha1.SessionRecording, w window, limit int, namespace string) error {
-	all, fault := q.search(ctx, c, items, w, limit)
+func (e *environment) commands(ctx context.Context, c *cluster.Cluster, o *output, q *commandQuery, items []v1alpha1.SessionRecording, w window, how reading, namespace string) error {
+	if isTerminal(e.ErrOut) {
+		how.progress = func(done, of int) {
+			if done%20 == 0 {
+				_, _ = fmt.Fprintf(e.ErrOut, "\rsearched %d of %d recordings", done, of)
+			}
+		}
+	}
+	all, fault := q.search(ctx, c, items, w, how)
+	if how.progress != nil {
+		_, _ = io.WriteString(e.ErrOut, "\r\x1b[K") // what was found takes its place
+	}
 	newestFirst(all)
 	switch {
 	case o.format == "name":

@@ -89,6 +89,8 @@ func TestCommandsAreFoundInRecordings(t *testing.T) {
 		"--command customers --agent nightly": "shell/1.1",
 		"--command customers --limit 0":       "shell/1.1 new/2.1 new/1.1 old/1.1",
 		"--command nowhere":                   "",
+		"--command customers --parallel 1":    "shell/1.1 new/2.1 new/1.1 old/1.1",
+		"--command customers --parallel 64":   "shell/1.1 new/2.1 new/1.1 old/1.1",
 	} {
 		out, _, err := s.run(t, append(append([]string{"recordings"}, strings.Fields(args)...), "-o", "json")...)
 		var got struct{ Commands []found }
@@ -137,6 +139,8 @@ func TestASearchTellsWhatItCouldNotRead(t *testing.T) {
 		"--command /(/":          "--command /(/: error parsing regexp",
 		"--since -1h":            "neither a duration",
 		"--command x -o nothing": "unknown output",
+		"--parallel 0":           "--parallel 0: 1 to 64",
+		"--parallel 65":          "--parallel 65: 1 to 64",
 	} {
 		if _, _, err := s.run(t, append([]string{"recordings"}, strings.Fields(args)...)...); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", args, err)
