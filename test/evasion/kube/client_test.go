@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/chaperone-dev/chaperone/test/kubeserver"
 )
 
 // client is an adversary's own: it sends what it likes.
@@ -182,4 +184,17 @@ func (c *client) next() (f serverFrame, ok bool) {
 		return f, false
 	}
 	return serverFrame{head[0] & 0x0f, b.String()}, true
+}
+
+// negotiated is the protocol (ALPN, RFC 7301) that is agreed on where these are offered; "" where there is none.
+func negotiated(t testing.TB, s *kubeserver.Sidecar, protocols ...string) string {
+	t.Helper()
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(s.CAPEM())
+	conn, err := (&tls.Dialer{Config: &tls.Config{RootCAs: roots, NextProtos: protocols}}).DialContext(t.Context(), "tcp", s.Address())
+	if err != nil {
+		return ""
+	}
+	defer conn.Close()
+	return conn.(*tls.Conn).ConnectionState().NegotiatedProtocol
 }
