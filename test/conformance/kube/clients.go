@@ -5,8 +5,10 @@ import (
 	"embed"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"strings"
 
@@ -29,10 +31,10 @@ var pythonPackages = []string{
 const javaScriptPackage = "@kubernetes/client-node@1.3.0"
 
 func runPython(ctx context.Context, l *lab) (difference.Report, error) {
-	var path string
+	var packages string
 	err := debian.Locked("python-kubernetes", func(cache string) error {
 		root := filepath.Join(cache, "root")
-		path = filepath.Join(root, "usr/lib/python3/dist-packages")
+		packages = filepath.Join(root, "usr/lib/python3/dist-packages")
 		if _, err := os.Stat(filepath.Join(cache, "complete")); err == nil {
 			return nil
 		}
@@ -47,7 +49,7 @@ func runPython(ctx context.Context, l *lab) (difference.Report, error) {
 	if err != nil {
 		return nil, fmt.Errorf("getting the Python client: %w", err)
 	}
-	return l.runProgram(ctx, "python", "client.py", "python3 client.py", tool{environment: []string{"PYTHONPATH=" + path}})
+	return l.runPrograms(ctx, "python", "python3", tool{environment: []string{"PYTHONPATH=" + packages}})
 }
 
 func runJavaScript(ctx context.Context, l *lab) (difference.Report, error) {
@@ -66,38 +68,68 @@ func runJavaScript(ctx context.Context, l *lab) (difference.Report, error) {
 	if err != nil {
 		return nil, fmt.Errorf("getting the JavaScript client: %w", err)
 	}
-	return l.runProgram(ctx, "javascript", "client.mjs", "node client.mjs", tool{environment: []string{"MODULES=" + filepath.Join(modules, "node_modules")}})
+	return l.runPrograms(ctx, "javascript", "node", tool{environment: []string{"MODULES=" + filepath.Join(modules, "node_modules")}})
 }
 
-// runProgram runs a program of a client as one case. In-cluster clients read host and port from the environment, token
-// and root from files.
-func (l *lab) runProgram(ctx context.Context, name, file, command string, with tool) (difference.Report, error) {
+// accountFolder is where in-cluster clients find their account.
+const accountFolder = "var/run/secrets/kubernetes.io/serviceaccount"
+
+// runPrograms runs each program of a client as a case, named for its file. In-cluster clients read host and port from the
+// environment, token, root and namespace from files.
+func (l *lab) runPrograms(ctx context.Context, client, interpreter string, with tool) (difference.Report, error) {
 	if err := l.startRunner(ctx); err != nil {
 		return nil, err
 	}
 	with.path = l.environment.LookPath("kubectl")
-	text, err := clientFiles.ReadFile("clients/" + file)
+	programs, err := fs.Sub(clientFiles, "clients/"+client)
 	if err != nil {
 		return nil, err
 	}
 	for _, s := range []*side{l.direct, l.through} {
-		if err := errors.Join(os.WriteFile(filepath.Join(s.folder, file), text, 0o600), os.WriteFile(filepath.Join(s.folder, "token"), []byte(s.config.BearerToken), 0o600)); err != nil {
+		if err := s.prepareClient(client, programs); err != nil {
 			return nil, err
 		}
 	}
-	in := `export TOKEN_FILE=$PWD/token CA_FILE=$PWD/ca.crt KUBERNETES_SERVICE_HOST=$(echo $SERVER | sed 's,https://,,; s,:[0-9]*$,,') KUBERNETES_SERVICE_PORT=${SERVER##*:}; `
-	direct, code, err := l.direct.run(ctx, in+command, with)
-	if err != nil || code != 0 {
-		return nil, errors.Join(err, fmt.Errorf("it does not work past the sidecar: %s", direct))
-	}
-	through, ended, err := l.through.run(ctx, in+command, with)
+	files, err := fs.Glob(programs, "*")
 	if err != nil {
 		return nil, err
 	}
-	if ended != code {
-		through += fmt.Sprintf("(exit %d)\n", ended)
+	out := make(difference.Report)
+	for _, file := range files {
+		name := strings.TrimSuffix(file, path.Ext(file))
+		if !strings.Contains(name, l.only) {
+			continue
+		}
+		command := `export POD_ROOT=$PWD/ TOKEN_FILE=$PWD/` + accountFolder + `/token CA_FILE=$PWD/ca.crt KUBERNETES_SERVICE_HOST=$(echo $SERVER | sed 's,https://,,; s,:[0-9]*$,,') KUBERNETES_SERVICE_PORT=${SERVER##*:}; ` +
+			interpreter + " " + client + "/" + file
+		direct, code, err := l.direct.run(ctx, command, with)
+		if err != nil || code != 0 {
+			return nil, errors.Join(err, fmt.Errorf("%s does not work past the sidecar: %s", file, direct))
+		}
+		through, ended, err := l.through.run(ctx, command, with)
+		if err != nil {
+			return nil, err
+		}
+		if ended != code {
+			through += fmt.Sprintf("(exit %d)\n", ended)
+		}
+		out[name] = l.judge(name, l.direct.normalise(direct), l.through.normalise(through))
 	}
-	return difference.Report{name: l.judge(name, l.direct.normalise(direct), l.through.normalise(through))}, nil
+	return out, nil
+}
+
+// prepareClient writes a client's programs, and the files of an account as a pod has them.
+func (s *side) prepareClient(client string, programs fs.FS) error {
+	account := filepath.Join(s.folder, accountFolder)
+	if err := errors.Join(os.MkdirAll(account, 0o755), os.RemoveAll(filepath.Join(s.folder, client))); err != nil {
+		return err
+	}
+	return errors.Join(
+		os.CopyFS(filepath.Join(s.folder, client), programs),
+		os.WriteFile(filepath.Join(account, "token"), []byte(s.config.BearerToken), 0o600),
+		os.WriteFile(filepath.Join(account, "ca.crt"), s.config.CAData, 0o600),
+		os.WriteFile(filepath.Join(account, "namespace"), []byte(s.namespace), 0o600),
+	)
 }
 
 // startRunner starts the pod that programs look into, on both sides.

@@ -15,8 +15,8 @@ import (
 	"github.com/chaperone-dev/chaperone/test/conformance/difference"
 )
 
-// patience is for one command of a case.
-const patience = 90 * time.Second
+// patience is for one command of a case: a gigabyte in both ways is one.
+const patience = 5 * time.Minute
 
 // caseNames are the files of cases, in the order in which they run.
 var caseNames = []string{"objects", "workloads", "sessions", "cluster"}
