@@ -55,6 +55,17 @@ var cases = []benchCase{
 		}
 		return nil
 	}},
+	// Through the sidecar this is its handshake with the agent alone: the one with the server goes on behind it.
+	{"connect alone, Go", 0, 20, func(l *lab, p *peer, c *benchCase) error {
+		for range c.items {
+			client, err := l.dial(p)
+			if err != nil {
+				return err
+			}
+			client.Close()
+		}
+		return nil
+	}},
 	{"run `true` on an open connection", 0, 100, func(_ *lab, p *peer, c *benchCase) error {
 		for range c.items {
 			if err := runOnce(p.open, "true"); err != nil {
@@ -64,7 +75,7 @@ var cases = []benchCase{
 		return nil
 	}},
 	{"`cat` of a file, OpenSSH", gigabyte, 0, func(l *lab, p *peer, c *benchCase) error {
-		return l.command(p, "ssh", counter(c.size), bench1, "head -c "+strconv.FormatInt(c.size, 10)+" "+l.file)
+		return l.command(p, "ssh", counter(c.size), bench1, "head -c "+strconv.FormatInt(c.size, 10)+" "+l.sized(c.size))
 	}},
 	{"`cat` of zeros, OpenSSH", gigabyte, 0, func(l *lab, p *peer, c *benchCase) error {
 		return l.command(p, "ssh", counter(c.size), bench1, "head -c "+strconv.FormatInt(c.size, 10)+" /dev/zero")
