@@ -36,6 +36,8 @@ type eventLoop struct {
 	clear    []byte // the same, decrypted
 	spare    []byte // for the cores' output
 	stalled  time.Time
+	// gathering are the ends that wake for more than a byte.
+	gathering []*end
 }
 
 const (
@@ -85,6 +87,7 @@ func (l *eventLoop) run() {
 				e.session.fail()
 			}
 		}
+		l.checkGathering()
 		l.checkStalled()
 	}
 }
@@ -151,12 +154,19 @@ func (l *eventLoop) wait(events []unix.EpollEvent, busy bool) int {
 	if more {
 		return rawEpollWait(l.epoll, events, 0)
 	}
+	brief := briefWait
+	if len(l.gathering) > 0 {
+		brief = bulkWait
+	}
 	if busy && l.parallel {
-		return rawEpollWait(l.epoll, events, int(briefWait.Milliseconds()))
+		return rawEpollWait(l.epoll, events, int(brief.Milliseconds()))
 	}
 	l.parallel = runtime.GOMAXPROCS(0) > 1 // which takes a lock of the scheduler's
 	limit := -1
-	if !l.stalled.IsZero() {
+	switch {
+	case len(l.gathering) > 0:
+		limit = int(bulkWait.Milliseconds())
+	case !l.stalled.IsZero():
 		limit = int(stallCheck.Milliseconds())
 	}
 	n, _ := unix.EpollWait(l.epoll, events, limit) // interrupted: as if nothing had happened
@@ -238,6 +248,7 @@ func (l *eventLoop) rest(e *end) {
 
 // leave forgets an end. Its descriptor stays open.
 func (l *eventLoop) leave(e *end) {
+	l.scatter(e)
 	l.rest(e)
 	l.ends[e.slot] = nil
 	l.free = append(l.free, e.slot)

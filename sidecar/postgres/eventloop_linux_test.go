@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgproto3"
 	"golang.org/x/sys/unix"
 
 	"github.com/chaperone-dev/chaperone/sidecar/policy"
@@ -173,6 +174,43 @@ func TestFaultEndsItsSessionAlone(t *testing.T) {
 			ends := s.log.Find(record.KindDisconnect, func(e record.Event) bool { return e.Error == errBroken.Error() })
 			if len(ends) != 1 {
 				t.Fatalf("recorded %+v", ends)
+			}
+		})
+	}
+}
+
+// The end of a long result is less than what the server's socket wakes for by then, and comes all the same.
+func TestLongResultsAreGathered(t *testing.T) {
+	onlyEventLoop(t)
+	const number = 150_000
+	for mode, sql := range map[string]string{
+		"disable": "SELECT repeat('x', 1000) FROM generate_series(1, 150000)",
+		"require": "COPY (SELECT repeat('x', 1000) FROM generate_series(1, 150000)) TO STDOUT",
+	} {
+		t.Run("sslmode="+mode, func(t *testing.T) {
+			s := newSidecar(t, allowAll())
+			k := talk(t, s.connect(t, "sslmode="+mode))
+			over := make(chan error, 1)
+			read := 0
+			k.send(q(sql))
+			go func() {
+				for {
+					m, err := k.front.Receive()
+					if _, idle := m.(*pgproto3.ReadyForQuery); idle || err != nil {
+						over <- err
+						return
+					}
+					read++
+				}
+			}()
+			onLoop(t, s, "the server's socket wakes for more than a byte", func(l *looped) bool { return l.toServer.gathers && len(s.loop.gathering) == 1 })
+			if err := <-over; err != nil || read < number {
+				t.Fatalf("%d messages, then %v", read, err)
+			}
+			onLoop(t, s, "it wakes for every byte again", func(l *looped) bool { return !l.toServer.gathers && len(s.loop.gathering) == 0 })
+			k.send(q("SELECT 1"))
+			if got := k.until("Z", 1); got != "T(1) D(1) C(SELECT 1) Z(I)" {
+				t.Fatal(got)
 			}
 		})
 	}

@@ -202,6 +202,7 @@ func (s *looped) take(p []byte) {
 
 func (s *looped) fromServer() {
 	p, err := s.loop.receive(&s.toServer)
+	s.loop.gather(&s.toServer, len(p))
 	lost := func() {
 		if err != nil {
 			s.serverGone(err)

@@ -32,6 +32,10 @@ type end struct {
 	backlog  []byte // not yet encrypted, from done on
 	done     int
 	progress time.Time // when the socket last took something, while something is pending
+
+	streak   int       // bytes received without a pause
+	gathers  bool      // the socket wakes for bulkLeast bytes
+	gathered time.Time // when they last came
 }
 
 // receive takes what has come, once. p is valid until the loop receives again.
