@@ -38,6 +38,8 @@ type exchange struct {
 	digest string
 	// verdict is what the rules said.
 	verdict policy.Verdict
+	// aborted says that the agent gets no answer, or half of one, which it must not take for the whole.
+	aborted bool
 }
 
 // commandNumbers counts a connection's commands.
@@ -55,6 +57,11 @@ func (c *connection) handle(w http.ResponseWriter, r *http.Request) {
 	defer c.handling.Done()
 	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(c.opts.WriteTimeout))
 	x := &exchange{connection: c, w: w, r: r}
+	defer func() {
+		if x.aborted {
+			panic(http.ErrAbortHandler)
+		}
+	}()
 	if refused := x.prepare(); refused != nil {
 		x.refuse(refused)
 		return
@@ -75,6 +82,7 @@ func (c *connection) handle(w http.ResponseWriter, r *http.Request) {
 // refuse answers in the API server's place.
 func (x *exchange) refuse(refused *refusal) {
 	if errors.Is(refused, errGone) {
+		x.aborted = true
 		return
 	}
 	var k *policy.KubernetesRequest

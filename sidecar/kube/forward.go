@@ -23,7 +23,6 @@ import (
 // forward sends the request upstream and its answer back as it comes.
 func (x *exchange) forward(granted *session.Grant) {
 	result := record.Event{Kind: record.KindResult, Command: x.number}
-	aborted := false
 	if err := x.roundTrip(granted, &result); err != nil {
 		var refused *refusal
 		switch {
@@ -31,7 +30,7 @@ func (x *exchange) forward(granted *session.Grant) {
 			result.Tag = strconv.Itoa(refused.code)
 			x.refuse(refused)
 		default:
-			aborted = true
+			x.aborted = true
 		}
 		if result.Error == "" {
 			result.Error = err.Error()
@@ -39,10 +38,6 @@ func (x *exchange) forward(granted *session.Grant) {
 	}
 	result.Error, _ = x.rules.detectors.Text(result.Error, maxRecorded)
 	_ = x.session.Recorder.Record(result)
-	if aborted {
-		// The agent must not take half an answer for the whole.
-		panic(http.ErrAbortHandler)
-	}
 }
 
 // roundTrip returns a *refusal where nothing has been sent to the agent yet.
@@ -55,8 +50,9 @@ func (x *exchange) roundTrip(granted *session.Grant, result *record.Event) error
 	response, err := u.pool.transport.RoundTrip(x.outgoing(ctx, u))
 	if err != nil {
 		if x.r.Context().Err() != nil {
-			result.Error = errAgentGone.Error()
-			return errGone
+			refused := x.interrupted()
+			result.Error = refused.message
+			return refused
 		}
 		return unreachable(x.rules.Name(), err)
 	}
@@ -175,7 +171,7 @@ func (x *exchange) answer(response *http.Response, granted *session.Grant, resul
 		return nil
 	}
 	if err != nil && x.r.Context().Err() != nil && (x.request.Watch || x.request.Follow) {
-		return nil // how an agent ends a watch
+		return x.farewell(response, out, result)
 	}
 	return err
 }
@@ -194,6 +190,7 @@ type outlet struct {
 	// live says that what is written is wanted at once.
 	live bool
 	sent int64
+	last byte // of what was sent
 	// limit is how much is written at most; 0: all.
 	limit int64
 	done  bool // nothing more is written
@@ -218,6 +215,9 @@ func (o *outlet) write(p []byte) error {
 	_ = o.control.SetWriteDeadline(time.Now().Add(o.timeout))
 	n, err := o.w.Write(p)
 	o.sent += int64(n)
+	if n > 0 {
+		o.last = p[n-1]
+	}
 	if err == nil && o.limit > 0 && o.sent >= o.limit {
 		return errEnough
 	}

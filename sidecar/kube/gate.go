@@ -23,11 +23,12 @@ func (x *exchange) gate() (grant *session.Grant, end func(), refused *refusal) {
 		return nil, nil, refused
 	}
 	x.findContainer()
-	grant, refused = x.carryOut()
-	if refused != nil {
+	if grant, refused = x.carryOut(); refused != nil {
 		done()
+		return nil, nil, refused
 	}
-	return grant, done, refused
+	over := x.whileAllowed()
+	return grant, func() { over(); done() }, nil
 }
 
 // carryOut does what the verdict says.
@@ -98,7 +99,7 @@ func (x *exchange) ask(v policy.Verdict) (*session.Grant, *refusal) {
 	var refused *refusal
 	switch {
 	case err != nil && x.r.Context().Err() != nil:
-		refused = errGone
+		refused = x.interrupted()
 	case err != nil:
 		refused = undecided(v, err)
 		x.refusals.note(x, v, refused)
@@ -255,7 +256,7 @@ func (x *exchange) accessTo(demand policy.AccessDemand) (time.Time, *refusal) {
 	if err != nil {
 		_ = x.recordApproval(ask, name, session.Decision(err), nil, err.Error())
 		if x.r.Context().Err() != nil {
-			return time.Time{}, errGone
+			return time.Time{}, x.interrupted()
 		}
 		return time.Time{}, undecided(ask.Verdict, err)
 	}

@@ -72,6 +72,9 @@ func New(opts Options) *Protocol {
 // maxHeader bounds a request's header. The longest part of it is an exec's command, in the request line.
 const maxHeader = 256 << 10
 
+// parting is how long requests that the sidecar ends have to tell their agent.
+const parting = 2 * time.Second
+
 // connection is one connection of an agent.
 type connection struct {
 	*Protocol
@@ -130,9 +133,16 @@ func (c *connection) serve(agent net.Conn) {
 		ErrorLog:          log.New(mishaps{c.session}, "", 0),
 	}
 	only := &onlyConn{Conn: agent, closed: make(chan struct{})}
-	stop := context.AfterFunc(c.ctx, func() { only.Close() })
+	// What goes on has a moment to say why it ends; a session of a pod closes its connection itself.
+	stop := context.AfterFunc(c.ctx, func() {
+		moment, done := context.WithTimeout(context.Background(), parting)
+		defer done()
+		if server.Shutdown(moment) != nil {
+			_ = server.Close()
+		}
+	})
 	defer stop()
-	_ = server.Serve(&onlyListener{conn: only}) // ends when the connection does
+	_ = server.Serve(&onlyListener{conn: only, closed: make(chan struct{})}) // ends when the connection does
 	c.handling.Wait()
 }
 
@@ -168,22 +178,31 @@ func (c *onlyConn) CloseWrite() error {
 	return nil
 }
 
-// onlyListener accepts one connection, and nothing once that is closed.
+// onlyListener accepts one connection, and ends once that is closed or the listener is.
 type onlyListener struct {
 	conn     *onlyConn
 	accepted bool
+	once     sync.Once
+	closed   chan struct{}
 }
 
 func (l *onlyListener) Accept() (net.Conn, error) {
 	if l.accepted {
-		<-l.conn.closed
+		select {
+		case <-l.conn.closed:
+		case <-l.closed:
+		}
 		return nil, net.ErrClosed
 	}
 	l.accepted = true
 	return l.conn, nil
 }
 
-func (l *onlyListener) Close() error   { return nil }
+func (l *onlyListener) Close() error {
+	l.once.Do(func() { close(l.closed) })
+	return nil
+}
+
 func (l *onlyListener) Addr() net.Addr { return l.conn.LocalAddr() }
 
 var errAgentGone = errors.New("the agent hung up")

@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/chaperone-dev/chaperone/sidecar/kube/websocket"
 	"github.com/chaperone-dev/chaperone/sidecar/record"
 	"github.com/chaperone-dev/chaperone/sidecar/session"
 	"github.com/chaperone-dev/chaperone/sidecar/stream"
@@ -113,14 +114,7 @@ func (r *relay) serve(up *upgrading, granted *session.Grant) {
 		return
 	}
 	ctx := r.x.r.Context()
-	stop := context.AfterFunc(ctx, func() {
-		switch {
-		case r.x.ctx.Err() != nil:
-			r.cut(errors.New("the session was ended by the sidecar"))
-		default:
-			r.cut(context.Cause(ctx))
-		}
-	})
+	stop := context.AfterFunc(ctx, func() { r.cut(interruption(ctx)) })
 	defer stop()
 	done := make(chan struct{})
 	go func() {
@@ -161,6 +155,25 @@ func (r *relay) cut(why error) {
 	r.agent.hurry(lingering)
 	_ = r.agent.conn.SetReadDeadline(time.Now().Add(lingering))
 	r.up.conn.Close()
+}
+
+// heard is what becomes of what was read upstream. Closing that connection makes the API server end the session in its own
+// way, which must not come before the words that the agent is to be told: it would be taken for a good end.
+func (r *relay) heard(err error) error {
+	if err == nil && r.telling() != "" {
+		return errPeerClosed
+	}
+	return err
+}
+
+// unlessCut does the same for the control frames of a WebSocket.
+func (r *relay) unlessCut(control func(websocket.Opcode, []byte) error) func(websocket.Opcode, []byte) error {
+	return func(op websocket.Opcode, payload []byte) error {
+		if err := r.heard(nil); err != nil {
+			return err
+		}
+		return control(op, payload)
+	}
 }
 
 func (r *relay) telling() string {
@@ -227,7 +240,7 @@ func (r *relay) streams(up *upgrading, granted *session.Grant) (streams, error) 
 		case up.chosen == tunnelled:
 			agent := newSocket(r.agent, true, false)
 			upstream := newSocket(r.up, false, false)
-			agent.control, upstream.control = upstream.frame, agent.frame
+			agent.control, upstream.control = upstream.frame, r.unlessCut(agent.frame)
 			return newSPDYForward(r, granted, newSPDYEnd(newTunnel(agent)), newSPDYEnd(newTunnel(upstream))), nil
 		case up.socket:
 			return newSocketForward(r, up), nil

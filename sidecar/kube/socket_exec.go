@@ -20,14 +20,14 @@ func newSocketExec(r *relay, p *program, up *upgrading) *socketExec {
 		p.output(name, channelWriter{s.agent, channel})
 	}
 	s.agent.control = s.up.frame
-	s.up.control = func(op websocket.Opcode, payload []byte) error {
+	s.up.control = r.unlessCut(func(op websocket.Opcode, payload []byte) error {
 		if op == websocket.Close {
 			if err := s.drain(); err != nil {
 				return err
 			}
 		}
 		return s.agent.frame(op, payload)
-	}
+	})
 	return s
 }
 
@@ -71,7 +71,7 @@ func (s *socketExec) upwards() error {
 func (s *socketExec) downwards() error {
 	for {
 		channel, content, err := s.up.next()
-		if err != nil {
+		if err = s.r.heard(err); err != nil {
 			return err
 		}
 		switch channel {

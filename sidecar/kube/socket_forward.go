@@ -17,7 +17,7 @@ type socketForward struct {
 
 func newSocketForward(r *relay, up *upgrading) *socketForward {
 	s := &socketForward{r: r, agent: newSocket(r.agent, true, up.base64()), up: newSocket(r.up, false, false)}
-	s.agent.control, s.up.control = s.up.frame, s.agent.frame
+	s.agent.control, s.up.control = s.up.frame, r.unlessCut(s.agent.frame)
 	return s
 }
 

@@ -128,6 +128,9 @@ func relayData(to, from *spdyEnd, f *spdy.Frame, count func(int)) error {
 
 func (s *spdyExec) downwards() error {
 	err := s.printing()
+	if s.r.telling() != "" {
+		return err
+	}
 	if derr := errors.Join(s.drain(), s.tell(false)); derr != nil {
 		return derr
 	}
@@ -137,7 +140,7 @@ func (s *spdyExec) downwards() error {
 func (s *spdyExec) printing() error {
 	for {
 		f, err := s.up.frames.Next()
-		if err != nil {
+		if err = s.r.heard(err); err != nil {
 			return err
 		}
 		role := s.role(f.Stream)

@@ -1,6 +1,7 @@
 package kube
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -18,6 +19,9 @@ type spdyForward struct {
 	r         *relay
 	granted   *session.Grant
 	agent, up *spdyEnd
+	unwatch   context.CancelFunc // ends the review of open connections
+
+	judging sync.Mutex // guards ports and judged, and orders what opens with what is reviewed
 	// ports are verdicts of the rules judged, nil where a port is allowed.
 	ports  map[uint16]*refusal
 	judged *policy.Destination
@@ -29,6 +33,8 @@ type spdyForward struct {
 
 // half is a stream of a port-forward: its errors or its data.
 type half struct {
+	port    uint16
+	errors  bool
 	refused *refusal // the stream is not known upstream
 	// ended says which side sends nothing more.
 	agentEnded, upEnded bool
@@ -41,7 +47,12 @@ const maxForwarded = 512
 const maxJudged = 256
 
 func newSPDYForward(r *relay, granted *session.Grant, agent, up *spdyEnd) *spdyForward {
-	return &spdyForward{r: r, granted: granted, agent: agent, up: up, streams: make(map[uint32]*half)}
+	s := &spdyForward{r: r, granted: granted, agent: agent, up: up, streams: make(map[uint32]*half)}
+	_, s.unwatch = r.x.session.WhileAllowed(r.x.r.Context(), r.x.rules.Destination, func(now *policy.Destination) error {
+		s.review(now)
+		return nil
+	})
+	return s
 }
 
 // find returns a stream that is open.
@@ -112,14 +123,10 @@ func (s *spdyForward) open(f *spdy.Frame) error {
 	if err != nil || port == 0 || kind != "error" && kind != "data" || id != "" && iderr != nil || f.Stream%2 == 0 {
 		return errors.New("the agent opened a stream that is none of port-forward's")
 	}
-	refused := s.judge(uint16(port))
-	s.mu.Lock()
-	if s.streams[f.Stream] != nil || len(s.streams) >= maxForwarded {
-		s.mu.Unlock()
-		return fmt.Errorf("the agent opened a stream twice, or more than %d", maxForwarded)
+	refused, err := s.take(f, uint16(port), kind == "error")
+	if err != nil {
+		return err
 	}
-	s.streams[f.Stream] = &half{refused: refused, agentEnded: f.Fin()}
-	s.mu.Unlock()
 	if refused == nil {
 		headers := []spdy.Header{{Name: "streamtype", Value: kind}, {Name: "port", Value: strconv.FormatUint(port, 10)}}
 		if id != "" {
@@ -139,6 +146,20 @@ func (s *spdyForward) open(f *spdy.Frame) error {
 	return err
 }
 
+// take judges a stream that is opened, and notes it.
+func (s *spdyForward) take(f *spdy.Frame, port uint16, errors bool) (*refusal, error) {
+	s.judging.Lock()
+	defer s.judging.Unlock()
+	refused := s.judge(port)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.streams[f.Stream] != nil || len(s.streams) >= maxForwarded {
+		return nil, fmt.Errorf("the agent opened a stream twice, or more than %d", maxForwarded)
+	}
+	s.streams[f.Stream] = &half{port: port, errors: errors, refused: refused, agentEnded: f.Fin()}
+	return refused, nil
+}
+
 // judge decides on a port once under the same rules, and records it.
 func (s *spdyForward) judge(port uint16) *refusal {
 	x := s.r.x
@@ -149,18 +170,8 @@ func (s *spdyForward) judge(port uint16) *refusal {
 	if refused, known := s.ports[port]; known {
 		return refused
 	}
-	k := x.request.Kubernetes
-	k.Ports, k.Opening = []uint16{port}, false
-	asked := text(x.request)
 	named := x.request.Kubernetes.Ports
-	if !slices.Contains(named, port) {
-		asked += fmt.Sprintf(" %d", port)
-	}
-	rules := x.rules
-	if now != nil { // they may have changed since the connection was opened
-		rules = x.compiled.of(now)
-	}
-	v, _ := rules.DecideAll([]policy.Command{{Protocol: policy.ProtocolKubernetes, Text: asked, Kubernetes: &k}})
+	v, asked := s.verdict(now, port)
 	var refused *refusal
 	switch {
 	case v.Action == policy.Deny:
@@ -185,10 +196,27 @@ func (s *spdyForward) judge(port uint16) *refusal {
 	return refused
 }
 
+// verdict is what the rules say of a port, and how people read what is judged.
+func (s *spdyForward) verdict(now *policy.Destination, port uint16) (v policy.Verdict, asked string) {
+	x := s.r.x
+	k := x.request.Kubernetes
+	asked = text(x.request)
+	if !slices.Contains(k.Ports, port) {
+		asked += fmt.Sprintf(" %d", port)
+	}
+	k.Ports, k.Opening = []uint16{port}, false
+	rules := x.rules
+	if now != nil { // they may have changed since the connection was opened
+		rules = x.compiled.of(now)
+	}
+	v, _ = rules.DecideAll([]policy.Command{{Protocol: policy.ProtocolKubernetes, Text: asked, Kubernetes: &k}})
+	return v, asked
+}
+
 func (s *spdyForward) downwards() error {
 	for {
 		f, err := s.up.frames.Next()
-		if err != nil {
+		if err = s.r.heard(err); err != nil {
 			return err
 		}
 		at := s.find(f.Stream)
@@ -222,20 +250,8 @@ func (s *spdyForward) downwards() error {
 	}
 }
 
-// say resets what is open: port-forward has no place for a message, the recording does.
-func (s *spdyForward) say(string) {
-	s.mu.Lock()
-	streams := make([]uint32, 0, len(s.streams))
-	for number := range s.streams {
-		streams = append(streams, number)
-	}
-	s.mu.Unlock()
-	for _, number := range streams {
-		_ = s.agent.frame(&spdy.Frame{Kind: spdy.RstStream, Stream: number, Status: spdy.StatusCancel})
-	}
-}
-
 func (s *spdyForward) finish(string) {
+	s.unwatch()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.r.result.Bytes = s.bytes

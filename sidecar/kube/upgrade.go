@@ -84,7 +84,7 @@ func (x *exchange) connectStreams(granted *session.Grant, result *record.Event) 
 	response, err := x.ask101(conn, u, up)
 	if !stop() || err != nil {
 		if x.r.Context().Err() != nil {
-			return errGone
+			return x.interrupted()
 		}
 		return unreachable(x.rules.Name(), err)
 	}

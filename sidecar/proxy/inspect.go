@@ -35,6 +35,7 @@ func (p *Proxy) inspect(ctx context.Context, c *connection) {
 		Original:     c.to,
 		Host:         c.route.asked,
 		Rules:        decider,
+		Changed:      p.changes.Next,
 		Leaf:         p.leaf(c),
 		DialUpstream: func(ctx context.Context) (net.Conn, error) { return p.dial(ctx, c.route.place, c.to.Addr()) },
 		Credentials:  p.Credentials,

@@ -33,7 +33,7 @@ func (p *Proxy) leave(c *connection) {
 	delete(p.live, c)
 }
 
-// review ends connections that the policies have withdrawn.
+// review ends connections that the policies have withdrawn, and has sessions look at what they have going on.
 func (p *Proxy) review(ctx context.Context, changed <-chan struct{}) {
 	ticker := time.NewTicker(reviewPeriod)
 	defer ticker.Stop()
@@ -44,6 +44,7 @@ func (p *Proxy) review(ctx context.Context, changed <-chan struct{}) {
 		case <-changed:
 		case <-ticker.C:
 		}
+		p.changes.Announce()
 		d, err := p.directory()
 		p.liveMu.Lock()
 		for c := range p.live {

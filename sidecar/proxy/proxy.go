@@ -66,6 +66,8 @@ type Proxy struct {
 	seats   chan struct{}
 	refused journal
 
+	changes session.Changes // of the policies
+
 	liveMu sync.Mutex // guards live
 	live   map[*connection]struct{}
 }

@@ -26,6 +26,9 @@ type Session struct {
 	// Rules is the destination's decider as of now. It is asked again for every command: a policy change
 	// reaches a live session at its next command.
 	Rules func() *policy.Destination
+	// Changed returns a channel that is closed once Rules may give others; nil where they never change. WhileAllowed
+	// is how to use it.
+	Changed func() <-chan struct{}
 	// Leaf gives the certificate that the agent is shown (the SNI sent, else the target's hosts and the
 	// original address), signed by the pod's own CA.
 	Leaf func(*tls.ClientHelloInfo) (*tls.Certificate, error)

@@ -138,6 +138,9 @@ func (k *Kubelet) serve(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// Daemon is the name of a container whose log goes on when it is followed.
+const Daemon = "daemon"
+
 // logs writes three lines, one a moment after the other; no more bytes than are asked for.
 func (k *Kubelet) logs(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "text/plain")
@@ -161,6 +164,9 @@ func (k *Kubelet) logs(w http.ResponseWriter, r *http.Request) {
 			return
 		case <-time.After(20 * time.Millisecond):
 		}
+	}
+	if r.URL.Query().Get("follow") == "true" && strings.HasSuffix(r.URL.Path, "/"+Daemon) {
+		<-r.Context().Done()
 	}
 }
 

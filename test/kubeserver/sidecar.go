@@ -43,6 +43,7 @@ type Sidecar struct {
 	authority   *trust.Authority
 	leaves      *trust.Leaves
 	destination atomic.Pointer[policy.Destination]
+	changes     session.Changes
 	sessions    sync.WaitGroup
 	cancel      context.CancelFunc
 	dir         string
@@ -122,7 +123,14 @@ func (s *Sidecar) ApplyAll(target policy.Kubernetes, changes ...func(*policy.Pol
 		return err
 	}
 	s.destination.Store(rules.Lookup(s.host, number))
+	s.changes.Announce()
 	return nil
+}
+
+// Withdraw leaves no policy that has a target for the API server.
+func (s *Sidecar) Withdraw() {
+	s.destination.Store(nil)
+	s.changes.Announce()
 }
 
 // Stop ends all sessions.
@@ -166,6 +174,7 @@ func (s *Sidecar) accept(ctx context.Context) {
 				Original: netip.MustParseAddrPort(conn.LocalAddr().String()),
 				Host:     s.host,
 				Rules:    s.destination.Load,
+				Changed:  s.changes.Next,
 				Leaf: func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 					return s.leaves.For(hello.ServerName, []string{s.host}, netip.MustParseAddr("127.0.0.1"))
 				},

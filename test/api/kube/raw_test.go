@@ -47,3 +47,18 @@ func answerOf(t testing.TB, conn net.Conn) (code int, body string) {
 func pemOf(c *x509.Certificate) []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Raw})
 }
+
+func TestAnIdleConnectionEndsWithItsSession(t *testing.T) {
+	s := front(t, allowing())
+	conn := dial(t, s)
+	if _, err := io.WriteString(conn, "GET /version HTTP/1.1\r\nHost: localhost\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	if code, _ := answerOf(t, conn); code != http.StatusOK {
+		t.Fatalf("answered with %d", code)
+	}
+	s.Stop()
+	if n, err := io.Copy(io.Discard, conn); n != 0 || err != nil {
+		t.Errorf("%d bytes, %v", n, err)
+	}
+}

@@ -2,6 +2,7 @@ package kube
 
 import (
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -106,14 +107,18 @@ func TestAPortThatWasNotNamedIsNotForwarded(t *testing.T) {
 
 // A connection that is open when the policies change is not a way around the new ones.
 func TestPortsAreJudgedByTheRulesOfNow(t *testing.T) {
-	for name, change := range map[string]func(*kubeserver.Sidecar) error{
-		"where they deny it": func(s *kubeserver.Sidecar) error { return s.Apply(forwarding(4321)) },
-		"where they contradict each other": func(s *kubeserver.Sidecar) error {
+	for name, tt := range map[string]struct {
+		change func(*kubeserver.Sidecar) error
+		says   string
+	}{
+		"where they deny it": {func(s *kubeserver.Sidecar) error { return s.Apply(forwarding(4321)) }, "refused by Chaperone"},
+		// All of it ends then, whether or not another connection is opened first.
+		"where they contradict each other": {func(s *kubeserver.Sidecar) error {
 			return s.ApplyAll(open(), func(*policy.Policy) {}, func(p *policy.Policy) {
 				p.Name = "shell"
 				p.Targets[0].Kubernetes, p.Targets[0].SSH = nil, &policy.SSH{DefaultAction: policy.Allow}
 			})
-		},
+		}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			port := listen(t)
@@ -122,12 +127,18 @@ func TestPortsAreJudgedByTheRulesOfNow(t *testing.T) {
 			script := newScript(t)
 			c.write(t, script.connection(1, port.port))
 			reached(t, port)
-			if err := change(s); err != nil {
+			if err := tt.change(s); err != nil {
 				t.Fatal(err)
 			}
-			c.write(t, script.connection(5, port.port))
-			if got := c.ended(); !strings.Contains(got, "refused by Chaperone") || port.connections() != 1 {
+			_, _ = c.Write(script.connection(5, port.port).wire.Bytes()) // it may have ended
+			if got := c.ended(); !strings.Contains(got, tt.says) || port.connections() != 1 {
 				t.Errorf("%d connections: %q", port.connections(), got)
+			}
+			s.Log.Find(record.KindResult, nil)
+			if !slices.ContainsFunc(s.Log.Events(), func(e record.Event) bool {
+				return e.Verdict == string(policy.Deny) || strings.Contains(e.Error, "no longer allow this")
+			}) {
+				t.Errorf("recorded %+v", s.Log.Events())
 			}
 		})
 	}
