@@ -95,12 +95,30 @@ func (t *tracer) statement(m proto.Message, s *Statement) rows {
 		return rows{rest: unproved("what cursor " + n.Portalname + " returns")}
 	case *pg_query.VariableShowStmt:
 		return rows{rest: proved}
+	case *pg_query.IndexStmt:
+		t.index(n)
 	case *pg_query.CallStmt:
 		t.opaque(s.Tag)
 		return rows{rest: unproved("what the procedure returns")}
 	}
 	t.defined(s)
 	return nothing
+}
+
+// index notes what making an index tells of a table's values: whether two are equal, and whether an expression or a
+// predicate fails for one.
+func (t *tracer) index(n *pg_query.IndexStmt) {
+	sc := &scope{}
+	on := t.target(n.Relation, sc)
+	for _, p := range n.IndexParams {
+		switch e := p.GetIndexElem(); {
+		case e.GetExpr() != nil:
+			t.predicate(unwrap(e.Expr), sc)
+		case n.Unique:
+			t.infer(on.column(e.GetName()))
+		}
+	}
+	t.predicates([]*pg_query.Node{n.WhereClause}, sc)
 }
 
 // copy is a COPY to the client: a query's columns, or a table's.

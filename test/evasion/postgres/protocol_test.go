@@ -198,6 +198,7 @@ func (w *world) protocol(t *testing.T) {
 		})
 	})
 	t.Run("past a refusal", func(t *testing.T) { w.pastARefusal(t, f) })
+	t.Run("behind padding", func(t *testing.T) { w.padding(t, f) })
 	t.Run("floods", func(t *testing.T) { w.floods(t, f) })
 	t.Run("cancel keys", func(t *testing.T) { w.cancelKeys(t, f) })
 	t.Run("start-up packets", func(t *testing.T) { w.startups(t, f) })
@@ -234,6 +235,39 @@ func (w *world) pastARefusal(t *testing.T, f *front) {
 			}
 			a.alive(&script{})
 			w.unharmed(t, f, a)
+		})
+	}
+}
+
+// padding hides what is forbidden in front of, behind and amid much that means nothing, up to the cap and over it.
+func (w *world) padding(t *testing.T, f *front) {
+	half, over := 500_000, 1_100_000
+	for name, text := range map[string]string{
+		"blanks before it":                strings.Repeat(" ", half) + "DELETE FROM orders",
+		"blanks amid it":                  "DELETE" + strings.Repeat("\n", half) + "FROM orders",
+		"a comment before it":             "/*" + strings.Repeat("x", half) + "*/DELETE FROM orders",
+		"a comment behind it":             "DELETE FROM orders --" + strings.Repeat("x", half),
+		"empty statements before it":      strings.Repeat(";", half) + "DELETE FROM orders",
+		"a literal before it":             "SELECT '" + strings.Repeat("x", half) + "'; DELETE FROM orders",
+		"blanks before it, over the cap":  strings.Repeat(" ", over) + "DELETE FROM orders",
+		"a comment behind, over the cap":  "DELETE FROM orders --" + strings.Repeat("x", over),
+		"a literal before, over the cap":  "SELECT '" + strings.Repeat("x", over) + "'; DELETE FROM orders",
+		"a length of the cap and no more": "DELETE FROM orders" + strings.Repeat(" ", 1<<20-18-1),
+	} {
+		t.Run(name, func(t *testing.T) {
+			for how, messages := range map[string][]pgproto3.FrontendMessage{
+				"in a query":   {&pgproto3.Query{String: text}},
+				"as statement": {&pgproto3.Parse{Query: text}, &pgproto3.Bind{}, &pgproto3.Execute{}, &pgproto3.Sync{}},
+			} {
+				a := attack(t, f.Address(), "whoever", w.sides[0].database, nil)
+				a.send(messages...)
+				if errs := a.until(1); len(errs) != 1 {
+					t.Errorf("%s: got %+v", how, errs)
+				}
+				a.alive(&script{})
+				a.conn.Close()
+				w.unharmed(t, f, a)
+			}
 		})
 	}
 }
