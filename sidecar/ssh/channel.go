@@ -14,6 +14,10 @@ type channel struct {
 	agent ssh.Channel
 	ctx   context.Context // ends when the agent closes the channel or gives up waiting
 	stop  context.CancelFunc
+	// answered is closed once the agent's earlier requests of the connection are.
+	answered <-chan struct{}
+	// settled takes what is closed once the agent's requests up to then are passed on.
+	settled chan chan struct{}
 
 	// What comes before the start; only the goroutine that takes the agent's requests writes it.
 	env      []envVariable
@@ -44,8 +48,8 @@ const (
 	maxPending = 64
 )
 
-func newChannel(c *connection, agent ssh.Channel) *channel {
-	ch := &channel{c: c, agent: agent}
+func newChannel(c *connection, agent ssh.Channel, answered <-chan struct{}) *channel {
+	ch := &channel{c: c, agent: agent, answered: answered, settled: make(chan chan struct{})}
 	ch.ctx, ch.stop = context.WithCancel(c.ctx)
 	return ch
 }
@@ -53,9 +57,24 @@ func newChannel(c *connection, agent ssh.Channel) *channel {
 // serve takes the agent's requests until it closes the channel. It never waits: the requests of all channels come over
 // one connection.
 func (ch *channel) serve(requests <-chan *ssh.Request) {
-	for r := range requests {
+	take := func(r *ssh.Request) {
 		if !ch.replies.give(r, ch.request(r)) {
 			ch.stop()
+		}
+	}
+	for open := true; open; {
+		select {
+		case r, ok := <-requests:
+			if open = ok; ok {
+				take(r)
+			}
+		case settled := <-ch.settled:
+			for range len(requests) {
+				if r, ok := <-requests; ok {
+					take(r)
+				}
+			}
+			close(settled)
 		}
 	}
 	ch.stop()

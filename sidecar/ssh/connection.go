@@ -70,20 +70,19 @@ func (p *Protocol) serve(ctx context.Context, s *session.Session, agent *agentCo
 			context.AfterFunc(ctx, func() { timer.Stop() })
 		}
 	}()
-	go c.globalRequests()
 	stop := context.AfterFunc(ctx, func() { c.agent.conn.Close() })
 	defer stop()
-	for opening := range agent.channels {
+	c.sorted(func(opening ssh.NewChannel, answered <-chan struct{}) {
 		if c.open.Add(1) > maxChannels {
 			c.open.Add(-1)
 			_ = opening.Reject(ssh.ResourceShortage, fmt.Sprintf("%d channels are open, more are not allowed", maxChannels))
-			continue
+			return
 		}
 		c.channels.Go(func() {
 			defer c.open.Add(-1)
-			c.serveChannel(opening)
+			c.serveChannel(opening, answered)
 		})
-	}
+	})
 	cause := context.Cause(ctx)
 	cancel(errAgentGone)
 	<-c.reached
@@ -105,17 +104,17 @@ func (p *Protocol) serve(ctx context.Context, s *session.Session, agent *agentCo
 	return cause
 }
 
-// serveChannel serves what the agent opened.
-func (c *connection) serveChannel(opening ssh.NewChannel) {
+// serveChannel serves what the agent opened, once what it asked for before that is answered.
+func (c *connection) serveChannel(opening ssh.NewChannel, answered <-chan struct{}) {
 	switch opening.ChannelType() {
 	case "session":
 		channel, requests, err := opening.Accept()
 		if err != nil {
 			return
 		}
-		newChannel(c, channel).serve(requests)
+		newChannel(c, channel, answered).serve(requests)
 	case "direct-tcpip", "direct-streamlocal@openssh.com", "tun@openssh.com":
-		c.forward(opening)
+		c.forward(opening, answered)
 	default:
 		_ = opening.Reject(ssh.UnknownChannelType, "unknown channel type")
 	}

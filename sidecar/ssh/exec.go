@@ -85,6 +85,10 @@ func (ch *channel) run(kind, text string) {
 		ch.refuse(err)
 		return
 	}
+	select {
+	case <-ch.answered:
+	case <-ch.ctx.Done():
+	}
 	p := recognise(kind, text, up.user, ch.pty != nil)
 	granted := map[ruleKey]bool{}
 	number, err := ch.c.gate(ch.ctx, subject{

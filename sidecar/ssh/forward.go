@@ -69,7 +69,7 @@ func (c *connection) judgeForward(ctx context.Context, up *upstream, forwarding,
 }
 
 // forward serves a channel that the agent opens to somewhere behind the target.
-func (c *connection) forward(opening ssh.NewChannel) {
+func (c *connection) forward(opening ssh.NewChannel, answered <-chan struct{}) {
 	forwarding, address, err := forwardRequest(opening.ChannelType(), opening.ExtraData())
 	if err != nil {
 		_ = opening.Reject(ssh.ConnectionFailed, "what it opens with cannot be read")
@@ -79,6 +79,10 @@ func (c *connection) forward(opening ssh.NewChannel) {
 	if err != nil {
 		_ = opening.Reject(ssh.ConnectionFailed, asRefusal(err).message)
 		return
+	}
+	select {
+	case <-answered:
+	case <-c.ctx.Done():
 	}
 	number, err := c.judgeForward(c.ctx, up, forwarding, address, nil)
 	if err != nil {

@@ -89,7 +89,11 @@ func (j *job) run(served <-chan struct{}) {
 	if !j.plan.sftp() {
 		go func() {
 			defer close(input)
-			_, _ = stream.Copy(j.up, ch.agent)
+			var to io.Writer = j.up
+			if ch.pty != nil {
+				to = typed{ch, j.up}
+			}
+			_, _ = stream.Copy(to, ch.agent)
 			_ = j.up.CloseWrite()
 		}()
 	}

@@ -1,6 +1,8 @@
 package ssh
 
 import (
+	"io"
+
 	"golang.org/x/crypto/ssh"
 
 	"github.com/chaperone-dev/chaperone/sidecar/policy"
@@ -30,6 +32,22 @@ func (ch *channel) newTerminal(p plan) (*terminal, error) {
 		}
 	}
 	return t, nil
+}
+
+// typed is what is typed on a terminal. What was asked before (window-change) is passed on before.
+type typed struct {
+	ch *channel
+	to io.Writer
+}
+
+func (t typed) Write(p []byte) (int, error) {
+	settled := make(chan struct{})
+	select {
+	case t.ch.settled <- settled:
+		<-settled
+	case <-t.ch.ctx.Done():
+	}
+	return t.to.Write(p)
 }
 
 // maxSize bounds a terminal's size in a recording; no screen has as many characters.
