@@ -8,6 +8,7 @@ import (
 	"net"
 	"regexp"
 	"strconv"
+	"strings"
 	"time"
 
 	"golang.org/x/crypto/ssh"
@@ -39,6 +40,12 @@ func (p *Protocol) greet(s *session.Session) (*agentConn, error) {
 	}
 	if err != nil {
 		return nil, fmt.Errorf("reading the agent's SSH version: %w", err)
+	}
+	if !strings.HasPrefix(banner, "SSH-") {
+		// OpenSSH's server's words, by which a client behind a forwarding knows what it reached. A client sends no line
+		// before its version (RFC 4253 4.2).
+		_, _ = write(s.Agent, []byte("Invalid SSH identification string.\r\n"), 0, p.opts.WriteTimeout)
+		return nil, errors.New("the agent speaks no SSH")
 	}
 	config := &ssh.ServerConfig{
 		ServerVersion: version,

@@ -2,6 +2,7 @@ package ssh
 
 import (
 	"bytes"
+	"io"
 	"net"
 	"testing"
 	"time"
@@ -107,6 +108,33 @@ func TestAVersionLineIsBounded(t *testing.T) {
 		t.Error("it was read without an end")
 	}
 	far.Close()
+}
+
+func TestWhoSpeaksNoSSHIsToldSo(t *testing.T) {
+	_, signers := hostKeys(t)
+	p := New(Options{Host: signers})
+	for name, said := range map[string]string{"an empty line": "\n", "HTTP": "GET / HTTP/1.1\r\n"} {
+		t.Run(name, func(t *testing.T) {
+			near, far := pair(t)
+			defer near.Close()
+			served := make(chan error, 1)
+			go func() {
+				_, err := p.greet(&session.Session{Agent: far})
+				far.Close()
+				served <- err
+			}()
+			if _, err := near.Write([]byte(said)); err != nil {
+				t.Fatal(err)
+			}
+			text, err := io.ReadAll(near)
+			if want := version + "\r\nInvalid SSH identification string.\r\n"; err != nil || string(text) != want {
+				t.Errorf("got %q, %v", text, err)
+			}
+			if err := <-served; err == nil {
+				t.Error("it was let in")
+			}
+		})
+	}
 }
 
 func TestClientsWithoutGCMGetACipher(t *testing.T) {
