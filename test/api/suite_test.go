@@ -1,5 +1,27 @@
 // Package api_test holds the admission webhooks and the schema to their word against a real API server and etcd, with
 // real users, groups and RBAC.
+//
+// What an agent or a tenant tries around approvals and recordings, and the specs and tests that hold it:
+//   - Approving itself, or by a service account: "refuses a service account with every permission".
+//   - Editing spec.decisions, deciding in another's name: "tampering with an approval request", "counts once where another
+//     mutating webhook makes ours run again" and "refuses the whole request where another mutating webhook adds an entry";
+//     written while no webhook ran: "counts nothing that was written while the webhooks were away", and in operator
+//     "count no decision that admission has not stamped".
+//   - Deciding twice or late, racing patches: "counts distinct people for a quorum, and nobody twice", "refuses what comes
+//     after the expiry", "refuses what comes after the use", "keeps every one of many racing decisions".
+//   - Other bytes or values under an approval: in sidecar/postgres "an approval is for the same statement, values, database
+//     and path alone", in test/evasion/ssh TestApprovals, in kube TestAnApprovalIsForTheBodyThatWasAsked.
+//   - Replaying a used grant: in operator "release a command once", "give one grant to one of two replicas that race for
+//     it", "believe no cache that is behind a use" and "... behind a denial".
+//   - The grant of another pod: in operator "answer at once where nobody waits" and "count for the whole workload where the
+//     rule says so".
+//   - Flooding: in operator "bound what one pod can ask of people", "join identical commands into one request".
+//   - Hiding the end of a command, terminal escapes: in operator "show approvers neither terminal escapes nor a hidden end"
+//     and "show with kubectl nothing that a terminal acts on"; of recordings, the tests of sidecar/record and of the plugin.
+//   - Filling the spool, killing the sidecar, cutting the network: in operator "loses no acknowledged
+//     command of 1,000 sessions" and "lose nothing while the bucket is down", and the tests of sidecar/record.
+//
+// One person with two user names is two people to Kubernetes, and so to a quorum: whoever gives out names answers for that.
 package api_test
 
 import (

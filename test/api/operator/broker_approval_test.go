@@ -6,9 +6,14 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
+	"unicode"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
@@ -46,6 +51,14 @@ func decide(ctx context.Context, key []byte, namespace, name, user string, entry
 		ar.Spec.Decisions = append(ar.Spec.Decisions, entry)
 		return kube.Update(ctx, ar)
 	})).To(Succeed())
+}
+
+// administrator is the file of a kubeconfig.
+func administrator() string {
+	GinkgoHelper()
+	file := filepath.Join(GinkgoT().TempDir(), "kubeconfig")
+	Expect(os.WriteFile(file, environment.KubeConfig, 0o600)).To(Succeed())
+	return file
 }
 
 // asking is one command that waits.
@@ -343,6 +356,25 @@ spec:
 		Expect(got.Text).To(And(HavePrefix(`UPDATE t SET a = 1\x1b[2J\u{202e};\n`), HaveSuffix("DROP TABLE t"), ContainSubstring("characters left out")))
 		Expect(got.Length).To(BeEquivalentTo(len(statement)))
 	}, SpecTimeout(time.Minute))
+
+	It("show with kubectl nothing that a terminal acts on, of a megabyte as well, and always how long it is", func(ctx SpecContext) {
+		statement := "UPDATE t SET a = 1\x1b]0;title\x07\x1b[2J\u202e\u2066\u009b31m\r\n\x00;" + strings.Repeat(" ", 1_000_000) + "\n\x1b[8mDROP TABLE t"
+		a := ask(ctx, c, billing(), statement, 0)
+		Expect(a.outcome()).To(MatchError(session.ErrPending))
+		name := a.name()
+		sum := sha256.Sum256([]byte(statement))
+		for format, holds := range map[string]string{
+			"yaml": hex.EncodeToString(sum[:]), "json": hex.EncodeToString(sum[:]), "wide": name,
+			"jsonpath={.spec.command.text}": "DROP TABLE t", "jsonpath={.spec.command.length}": strconv.Itoa(len(statement)),
+		} {
+			out, err := exec.CommandContext(ctx, filepath.Join(os.Getenv("KUBEBUILDER_ASSETS"), "kubectl"), "--kubeconfig", administrator(),
+				"get", "apr", name, "-n", ns, "-o", format).CombinedOutput()
+			Expect(err).NotTo(HaveOccurred(), string(out))
+			Expect(string(out)).To(ContainSubstring(holds), format)
+			Expect(strings.IndexFunc(string(out), func(r rune) bool { return r != '\n' && !unicode.IsPrint(r) })).To(Equal(-1), "%s: %q", format, out)
+			Expect(len(out)).To(BeNumerically("<", 64<<10), format)
+		}
+	}, SpecTimeout(2*time.Minute))
 
 	It("file nothing that the policy does not ask for", func(ctx SpecContext) {
 		other := ask(ctx, c, ns+"/other", "UPDATE t SET a = 1", 0)
