@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	sqldriver "database/sql/driver"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -143,7 +144,7 @@ func byPQ(t *testing.T, dsn string) string {
 	if err := result.Next(row); err != nil || row[0] != int64(42) {
 		t.Fatalf("got %v, %v", row, err)
 	}
-	if err := result.Next(row); err != io.EOF {
+	if err := result.Next(row); !errors.Is(err, io.EOF) {
 		t.Fatal(err)
 	}
 	if heard.startup() {
