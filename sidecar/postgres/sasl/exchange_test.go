@@ -211,12 +211,12 @@ func FuzzExchange(f *testing.F) {
 			t.Fatalf("let in by %q and %q", first, final)
 		}
 		// With the challenge's own nonce the rest of it is reached.
-		if nonce, _, ok := strings.Cut(string(challenge), ","); ok {
+		if strings.Contains(string(challenge), ",") {
 			e = v.Begin(cert)
 			if challenge, err = e.First(first); err != nil {
 				t.Fatal(err)
 			}
-			nonce, _, _ = strings.Cut(string(challenge), ",")
+			nonce, _, _ := strings.Cut(string(challenge), ",")
 			header, _, _ := strings.Cut(string(final), ",")
 			if _, err := e.Final([]byte(header + "," + nonce + ",p=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=")); err == nil {
 				t.Fatalf("let in by %q and %q", first, header)

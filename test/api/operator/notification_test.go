@@ -43,6 +43,7 @@ type receiver struct {
 	key    string
 	answer int
 	hits   int
+	last   string // event's ID, taken or not
 	events []notification.Event
 	bad    []error
 }
@@ -88,10 +89,17 @@ func (r *receiver) take(req *http.Request, body []byte) error {
 	case req.Header.Get("webhook-id") != e.ID:
 		return errors.New("the id that is signed is not the event's")
 	}
+	r.last = e.ID
 	if r.answer < 300 {
 		r.events = append(r.events, e)
 	}
 	return nil
+}
+
+func (r *receiver) lastID() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.last
 }
 
 func (r *receiver) set(change func(*receiver)) {
@@ -228,6 +236,8 @@ spec:
 		By("deciding meanwhile")
 		decide(ctx, key, ns, ar.Name, "alice", v1alpha1.StampedDecision{Verdict: v1alpha1.VerdictDeny})
 		Eventually(func() v1alpha1.ApprovalPhase { notified(ctx, ar)(); return ar.Status.Phase }).WithTimeout(30 * time.Second).Should(Equal(v1alpha1.PhaseDenied))
+		// Until the operator's cache has the decision, a retry still tells of the request.
+		Eventually(sink.lastID).WithTimeout(2 * time.Minute).Should(Equal(string(ar.UID) + ".denied"))
 		sink.set(func(r *receiver) { r.answer = http.StatusNoContent })
 		Eventually(notified(ctx, ar)).WithTimeout(2 * time.Minute).Should(told("Denied"))
 		Expect(sink.ids()).To(Equal([]string{string(ar.UID) + ".denied"}), "what is over is not told any more")
