@@ -19,6 +19,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
+	"github.com/chaperone-dev/chaperone/test/bench/kube/sidecar"
 	"github.com/chaperone-dev/chaperone/test/bench/process"
 	"github.com/chaperone-dev/chaperone/test/kubeserver"
 )
@@ -114,15 +115,17 @@ func (l *lab) startSidecar(ctx context.Context, token string, o *options) (*rest
 	); err != nil {
 		return nil, err
 	}
-	wired, err := json.Marshal(wiring{Upstream: l.server.Address, Folder: folder, Profile: o.profile})
+	wired, err := json.Marshal(sidecar.Wiring{Upstream: l.server.Address, Folder: folder, Profile: o.profile})
 	if err != nil {
 		return nil, err
 	}
-	self, err := os.Executable()
-	if err != nil {
-		return nil, err
+	program := filepath.Join(folder, "program")
+	build := exec.CommandContext(ctx, "go", "build", "-tags", "netgo,osusergo", "-ldflags", "-s -w", "-o", program,
+		"github.com/chaperone-dev/chaperone/test/bench/kube/sidecar/program")
+	if out, err := build.CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("building the sidecar: %w: %s", err, out)
 	}
-	cmd := exec.CommandContext(ctx, self, sidecarVerb)
+	cmd := exec.CommandContext(ctx, program)
 	cmd.Stdin = bytes.NewReader(wired)
 	// As injected pods run it.
 	cmd.Env = append(os.Environ(), "GOMEMLIMIT=48MiB")
@@ -133,7 +136,7 @@ func (l *lab) startSidecar(ctx context.Context, token string, o *options) (*rest
 	if l.sidecar, err = process.Launch(cmd); err != nil {
 		return nil, err
 	}
-	var at told
+	var at sidecar.Told
 	if err := json.NewDecoder(out).Decode(&at); err != nil {
 		return nil, fmt.Errorf("the sidecar did not start: %w: %s", err, l.sidecar.Errors())
 	}

@@ -1,4 +1,6 @@
-package main
+// Package sidecar is the Kubernetes path of the sidecar that is measured, in a program of its own: what the benchmark itself
+// needs to speak to an API server would otherwise be in its memory too.
+package sidecar
 
 import (
 	"context"
@@ -27,18 +29,15 @@ import (
 	"github.com/chaperone-dev/chaperone/test/bench/process"
 )
 
-// sidecarVerb makes this program the sidecar's Kubernetes path, with what it is told on its standard input.
-const sidecarVerb = "sidecar"
-
-// wiring is what the sidecar's process is told.
-type wiring struct {
+// Wiring is what the process is told, as JSON on its standard input.
+type Wiring struct {
 	Upstream string // where the API server is
 	Folder   string // with kube-token and kube-ca.crt; for the agents' authority and the spool
 	Profile  string
 }
 
-// told is what it says of itself.
-type told struct {
+// Told is what it says of itself, as JSON on its standard output.
+type Told struct {
 	Address string
 	CAPEM   []byte
 }
@@ -62,9 +61,9 @@ func rules(port uint16) policy.Policy {
 	}
 }
 
-// serve runs until it is told to end. It prints where it listens and whom to trust.
-func serve() error {
-	var w wiring
+// Serve runs until the process is told to end. It prints where it listens and whom to trust.
+func Serve() error {
+	var w Wiring
 	if err := json.NewDecoder(os.Stdin).Decode(&w); err != nil {
 		return fmt.Errorf("reading what to do: %w", err)
 	}
@@ -112,7 +111,7 @@ func serve() error {
 		return err
 	}
 	context.AfterFunc(ctx, func() { listener.Close() })
-	if err := json.NewEncoder(os.Stdout).Encode(told{Address: listener.Addr().String(), CAPEM: authority.PEM()}); err != nil {
+	if err := json.NewEncoder(os.Stdout).Encode(Told{Address: listener.Addr().String(), CAPEM: authority.PEM()}); err != nil {
 		return err
 	}
 	log := record.LogOptions{Target: destination.Name(), Protocol: string(policy.ProtocolKubernetes), OnFailure: policy.Block}
