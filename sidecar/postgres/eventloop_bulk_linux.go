@@ -42,6 +42,13 @@ func (l *eventLoop) gather(e *end, n int) {
 	}
 }
 
+// asked notes that the server is sent something: what comes now may be an answer of its own, and its end is not to wait.
+// Short results that follow each other look like a long one otherwise, when the end of each comes with the piece before.
+func (l *eventLoop) asked(e *end) {
+	l.scatter(e)
+	e.streak = 0
+}
+
 // scatter has an end wake for every byte again.
 func (l *eventLoop) scatter(e *end) {
 	if !e.gathers {

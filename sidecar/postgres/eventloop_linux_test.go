@@ -215,3 +215,18 @@ func TestLongResultsAreGathered(t *testing.T) {
 		})
 	}
 }
+
+// However many of them there are in a row: the end of each would wait for what the next one's beginning brings.
+func TestShortResultsAreNotGathered(t *testing.T) {
+	onlyEventLoop(t)
+	s := newSidecar(t, allowAll())
+	k := talk(t, s.connect(t, ""))
+	const length = 40 << 10
+	for range 2 * bulkAfter / length {
+		k.send(q("SELECT repeat('x', 40960)"))
+		k.until("Z", 1)
+		onLoop(t, s, "no more has come without a pause than one result", func(l *looped) bool {
+			return !l.toServer.gathers && l.toServer.streak < 2*length
+		})
+	}
+}

@@ -235,6 +235,9 @@ func (s *looped) toSend() {
 		if len(out) == 0 {
 			continue
 		}
+		if e == &s.toServer {
+			l.asked(e)
+		}
 		l.send(e, out, len(out) > maxKept && reuse == nil)
 		l.spare = reuse
 	}
