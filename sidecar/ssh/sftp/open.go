@@ -99,23 +99,15 @@ func (s *session) opens(ctx context.Context, r *request, h *handle, frame []byte
 	if err != nil {
 		return fail(err)
 	}
-	// A server that follows links answers in order; the question may be on its way already.
-	var again <-chan []byte
-	if s.opts.Resolves {
-		if again, err = s.relay.begin(ctx, build(typeRealpath).text(h.path).frame()); err != nil {
-			return fail(err)
-		}
+	stays, err := s.stays(ctx, h.path)
+	if err != nil {
+		return fail(err)
 	}
 	answer, err := s.relay.wait(ctx, asked)
 	if err != nil {
 		return fail(err)
 	}
 	if code, text, ok := status(answer); ok {
-		if again != nil {
-			if _, err := s.relay.wait(ctx, again); err != nil {
-				return fail(err)
-			}
-		}
 		return fail(&unresolved{code, text})
 	}
 	f := fieldsOf(answer)
@@ -123,18 +115,7 @@ func (s *session) opens(ctx context.Context, r *request, h *handle, frame []byte
 	if frameType(answer) != typeHandle || !f.done() {
 		return fail(errors.New("the server's sftp: an answer without a handle"))
 	}
-	var now string
-	if again != nil {
-		var leads []byte
-		if leads, err = s.relay.wait(ctx, again); err == nil {
-			now, err = nameOf(leads)
-		}
-	} else {
-		now, err = s.realpath(ctx, h.path)
-	}
-	if err == nil && now != h.path {
-		err = &refusal{statusPermissionDenied, moved + " with what was opened"}
-	}
+	err = stays("with what was opened")
 	if err == nil && empty {
 		err = s.empty(ctx, h)
 	}
@@ -152,6 +133,32 @@ func (s *session) opens(ctx context.Context, r *request, h *handle, frame []byte
 		return err
 	}
 	return s.flush()
+}
+
+// stays asks whether a path that was resolved leads nowhere else behind what was sent before. What it returns waits for
+// the answer; its error is a *refusal where the path has moved.
+func (s *session) stays(ctx context.Context, p string) (func(done string) error, error) {
+	resolved := func() (string, error) { return s.realpath(ctx, p) }
+	if s.opts.Resolves { // such a server answers in order: the question may be on its way already
+		asked, err := s.relay.begin(ctx, build(typeRealpath).text(p).frame())
+		if err != nil {
+			return nil, err
+		}
+		resolved = func() (string, error) {
+			answer, err := s.relay.wait(ctx, asked)
+			if err != nil {
+				return "", err
+			}
+			return nameOf(answer)
+		}
+	}
+	return func(done string) error {
+		now, err := resolved()
+		if err == nil && now != p {
+			return &refusal{statusPermissionDenied, moved + " " + done}
+		}
+		return err
+	}, nil
 }
 
 // empty cuts what was opened to nothing, which an open does to regular files alone.

@@ -70,7 +70,9 @@ func requestType(kind byte) server {
 		return (*session).open
 	case typeOpendir:
 		return (*session).opendir
-	case typeRead, typeWrite, typeClose, typeReaddir:
+	case typeReaddir:
+		return (*session).readdir
+	case typeRead, typeWrite, typeClose:
 		return (*session).waited
 	case typeFstat:
 		return (*session).fstat

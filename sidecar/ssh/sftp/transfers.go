@@ -37,7 +37,7 @@ func (s *session) named(frame []byte) []*handle {
 // judged; reads and writes are only counted.
 func (s *session) transfer(ctx context.Context, frame []byte) (bool, error) {
 	switch frameType(frame) {
-	case typeRead, typeWrite, typeClose, typeReaddir:
+	case typeRead, typeWrite, typeClose:
 	default:
 		return false, nil
 	}
@@ -93,15 +93,6 @@ func (s *session) pass(ctx context.Context, frame []byte, h *handle, f *fields) 
 		}
 		h.written.add(offset, data)
 		h.mu.Unlock()
-	case typeReaddir:
-		p.expect = typeName
-		if !f.done() {
-			return malformed()
-		}
-		if !h.folder {
-			s.refuse(id, statusFailure, "it is no folder")
-			return nil
-		}
 	case typeClose:
 		p.kind = ofClose
 		if !f.done() {
