@@ -20,6 +20,7 @@ import (
 
 	"github.com/chaperone-dev/chaperone/sidecar/policy"
 	"github.com/chaperone-dev/chaperone/sidecar/postgres"
+	"github.com/chaperone-dev/chaperone/test/bench/postgres/sidecar"
 	"github.com/chaperone-dev/chaperone/test/bench/process"
 	"github.com/chaperone-dev/chaperone/test/postgresserver"
 )
@@ -47,6 +48,7 @@ type lab struct {
 	password       string
 	files          map[string]string // certificate, key and root, readable by the server's user
 	folder         string
+	program        string // the sidecar's
 	second         string // name of the second peer, if there is one
 	plain, secure  []*peer
 }
@@ -62,6 +64,9 @@ func newLab(ctx context.Context, o *options) (l *lab, err error) {
 		return l, err
 	}
 	if l.folder, err = os.MkdirTemp("", "chaperone-bench-"); err != nil {
+		return l, err
+	}
+	if err := l.build(ctx); err != nil {
 		return l, err
 	}
 	if l.operator, err = newOperator(); err != nil {
@@ -101,11 +106,11 @@ func newLab(ctx context.Context, o *options) (l *lab, err error) {
 		if o.goroutines {
 			driver = postgres.Goroutines
 		}
-		sidecar, err := l.startSidecar(secure, certificate, key, profile, driver)
+		side, err := l.startSidecar(secure, certificate, key, profile, driver)
 		if err != nil {
 			return l, err
 		}
-		*to = append(*to, sidecar)
+		*to = append(*to, side)
 	}
 	if o.second != "" {
 		if err := l.addSecond(o.second); err != nil {
@@ -120,6 +125,17 @@ func newLab(ctx context.Context, o *options) (l *lab, err error) {
 		}
 	}
 	return l, nil
+}
+
+// build makes the sidecar's program, linked as the one of the image is.
+func (l *lab) build(ctx context.Context) error {
+	l.program = filepath.Join(l.folder, "sidecar")
+	build := exec.CommandContext(ctx, "go", "build", "-tags", "netgo,osusergo", "-ldflags", `-s -w -linkmode external -extldflags "-static"`, "-o", l.program,
+		"github.com/chaperone-dev/chaperone/test/bench/postgres/sidecar/program")
+	if out, err := build.CombinedOutput(); err != nil {
+		return fmt.Errorf("building the sidecar: %w: %s", err, out)
+	}
+	return nil
 }
 
 // addSecond adds the peer of the flag.
@@ -197,18 +213,14 @@ func (l *lab) rules(secure bool) policy.Postgres {
 	return pg
 }
 
-// startSidecar runs this program as the sidecar's PostgreSQL path, with the memory limit that injected pods get.
+// startSidecar runs the sidecar's PostgreSQL path, in a program of its own, with the memory limit that injected pods get.
 func (l *lab) startSidecar(secure bool, certificate, key []byte, profile string, driver postgres.Driver) (*peer, error) {
-	self, err := os.Executable()
-	if err != nil {
-		return nil, err
-	}
 	pg := l.rules(secure)
 	folder, err := os.MkdirTemp(l.folder, "sidecar-")
 	if err != nil {
 		return nil, err
 	}
-	told, err := json.Marshal(wiring{
+	told, err := json.Marshal(sidecar.Wiring{
 		Set: policy.Set{Version: "1", Policies: []policy.Policy{{
 			Namespace: "bench", Name: "bench", Generation: 1, Enforcement: policy.Enforce, Egress: policy.Egress{Unmatched: policy.Deny},
 			Recording: policy.Recording{Durability: policy.Spool, OnFailure: policy.Block},
@@ -220,7 +232,7 @@ func (l *lab) startSidecar(secure bool, certificate, key []byte, profile string,
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.Command(self, sidecarVerb)
+	cmd := exec.Command(l.program)
 	cmd.Stdin = bytes.NewReader(told)
 	cmd.Env = append(os.Environ(), "GOMEMLIMIT="+strconv.Itoa(128<<20/5*4))
 	out, err := cmd.StdoutPipe()

@@ -29,13 +29,6 @@ type options struct {
 }
 
 func main() {
-	if len(os.Args) > 1 && os.Args[1] == sidecarVerb {
-		if err := serve(); err != nil {
-			fmt.Fprintln(os.Stderr, "sidecar:", err)
-			os.Exit(1)
-		}
-		return
-	}
 	var o options
 	pattern := ""
 	flag.IntVar(&o.rounds, "rounds", 3, "rounds of each case")

@@ -1,4 +1,6 @@
-package main
+// Package sidecar is the PostgreSQL path of the sidecar that is measured, in a program of its own: what the benchmark itself
+// needs to drive clients and an operator would otherwise be in its memory too.
+package sidecar
 
 import (
 	"context"
@@ -24,11 +26,8 @@ import (
 	"github.com/chaperone-dev/chaperone/sidecar/session"
 )
 
-// sidecarVerb makes this program the sidecar's PostgreSQL path, with what it is told on its standard input.
-const sidecarVerb = "sidecar"
-
-// wiring is what the sidecar's process is told.
-type wiring struct {
+// Wiring is what the process is told, as JSON on its standard input.
+type Wiring struct {
 	Set              policy.Set
 	Host             string // of the target in Set
 	Upstream         string // where it is
@@ -41,9 +40,9 @@ type wiring struct {
 	Driver           postgres.Driver
 }
 
-// serve runs until it is told to end. It prints the port that it listens on.
-func serve() error {
-	var w wiring
+// Serve runs until the process is told to end. It prints the port that it listens on.
+func Serve() error {
+	var w Wiring
 	if err := json.NewDecoder(os.Stdin).Decode(&w); err != nil {
 		return fmt.Errorf("reading what to do: %w", err)
 	}
