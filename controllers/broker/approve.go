@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"google.golang.org/grpc"
@@ -83,6 +84,9 @@ func (b *Broker) await(ctx context.Context, c *caller, a *ask, key types.Namespa
 			if used {
 				return false, stream.Send(b.granted(a, key.Name, outcome))
 			}
+			if outcome.Phase == v1alpha1.PhaseExpired {
+				return false, stream.Send(reply(controlpb.ApproveResponse_STATE_EXPIRED, key.Name, outcome))
+			}
 			continue // it changed while it was being used; look again
 		}
 		if *told != key.Name || !req.GetWait() {
@@ -113,7 +117,8 @@ func (b *Broker) await(ctx context.Context, c *caller, a *ask, key types.Namespa
 
 // use marks the grant used before anything is released by it. The write is refused unless the request still is as ar
 // was read, so that neither a stale cache nor another replica lets it be used twice; used is false where the request
-// has changed since, and then the next look is at what is there now.
+// has changed since, and then the next look is at what is there now. A grant that ends while it is being marked releases
+// nothing, though its use is counted: outcome is Expired then.
 func (b *Broker) use(ctx context.Context, c *caller, a *ask, ar *v1alpha1.ApprovalRequest, req *controlpb.ApproveRequest) (used bool, outcome decision.Outcome, err error) {
 	key, seen := client.ObjectKeyFromObject(ar), b.Clock.Now()
 	// The pod and the policy as they are now, not as they were when people began to think.
@@ -141,6 +146,12 @@ func (b *Broker) use(ctx context.Context, c *caller, a *ask, ar *v1alpha1.Approv
 	case err != nil:
 		b.Log.Error(err, "marking a grant used", "request", key)
 		return false, outcome, status.Error(codes.Unavailable, "the grant could not be marked used; try again")
+	}
+	if now := b.Clock.Now(); !now.Before(outcome.GrantExpiresAt) {
+		outcome.Phase = v1alpha1.PhaseExpired
+		outcome.Message = fmt.Sprintf("approved by %s, but the grant ended at %s, before the command could begin",
+			strings.Join(outcome.Deciders, ", "), outcome.GrantExpiresAt.UTC().Format(time.RFC3339))
+		return false, outcome, nil
 	}
 	b.Log.Info("released an approved command", "request", key, "pod", c.Name(), "deciders", outcome.Deciders,
 		"checking", checked.Sub(seen).String(), "writing", b.Clock.Since(checked).String())

@@ -196,6 +196,30 @@ func TestEvaluate(t *testing.T) {
 			required: 1, entries: []entry{{verdict: v1alpha1.VerdictApprove, user: "alice", after: 15 * time.Minute}}, at: 16 * time.Minute,
 			phase: v1alpha1.PhaseExpired,
 		},
+		"an approval in the second of the expiry is too late, whichever was first within it": {
+			required: 1, entries: []entry{{verdict: v1alpha1.VerdictApprove, user: "alice", after: 15 * time.Minute}}, at: 15 * time.Minute,
+			phase: v1alpha1.PhaseExpired,
+		},
+		"an approval in the second before it grants that second": {
+			required: 1, entries: []entry{{verdict: v1alpha1.VerdictApprove, user: "alice", after: 15*time.Minute - time.Second}}, at: 15*time.Minute - time.Nanosecond,
+			phase: v1alpha1.PhaseApproved, count: 1, grant: 15 * time.Minute,
+		},
+		"and releases nothing in the moment of the expiry": {
+			required: 1, entries: []entry{{verdict: v1alpha1.VerdictApprove, user: "alice", after: 15*time.Minute - time.Second}}, at: 15 * time.Minute,
+			phase: v1alpha1.PhaseExpired, count: 1, grant: 15 * time.Minute, says: "not used until",
+		},
+		"a denial in the moment of the expiry denies": {
+			required: 1, entries: []entry{{verdict: v1alpha1.VerdictDeny, user: "bob", after: 15 * time.Minute}}, at: 15 * time.Minute,
+			phase: v1alpha1.PhaseDenied, says: "denied by bob",
+		},
+		"a grant for a duration stands until the moment before its end": {
+			required: 1, entries: []entry{during(approve("alice"), 5*time.Minute)}, at: 6*time.Minute - time.Nanosecond,
+			phase: v1alpha1.PhaseApproved, count: 1, grant: 6 * time.Minute, reusable: true,
+		},
+		"a quorum whose second approval is in the moment of the expiry is none": {
+			required: 2, entries: []entry{approve("alice"), {verdict: v1alpha1.VerdictApprove, user: "bob", after: 15 * time.Minute}}, at: 15 * time.Minute,
+			phase: v1alpha1.PhaseExpired, count: 1, says: "with 1 of 2 approvals",
+		},
 		"a phase in status decides nothing": {
 			required: 1, change: func(r *v1alpha1.ApprovalRequest) { r.Status.Phase = v1alpha1.PhaseApproved }, phase: v1alpha1.PhasePending,
 		},
