@@ -82,6 +82,40 @@ func TestTheNextKeyIsAnnouncedBeforeItSignsAndTheOldOneVerifiesForGood(t *testin
 	}
 }
 
+// A replica that cannot read the Secret goes on with the keys that it holds: what is signed beyond the time that a replica may
+// be late by does not count, until the log is signed again.
+func TestAReplicaThatMissedAnAnnouncementForTooLong(t *testing.T) {
+	first := mustTurn(t, firstKeys(t), wishes{made: begin}, begin)
+	asked := begin.Add(time.Hour)
+	announced := mustTurn(t, first.data, wishes{made: begin, rotate: true}, asked)
+	now := mustTurn(t, announced.data, wishes{}, asked.Add(announceFor))
+	for name, c := range map[string]struct {
+		after time.Duration // the announcement
+		want  error
+	}{
+		"while the next key is announced":                   {announceFor - time.Second, nil},
+		"while a replica may be late":                       {announceFor + lingerFor, nil},
+		"as long as clocks may differ beyond that, 25m":     {25 * time.Minute, nil},
+		"longer than that":                                  {25*time.Minute + time.Second, record.ErrKeyTime},
+		"a day, over which nothing of it counts":            {24 * time.Hour, record.ErrKeyTime},
+		"two months, in which more than one key was missed": {60 * 24 * time.Hour, record.ErrKeyTime},
+	} {
+		t.Run(name, func(t *testing.T) {
+			head := signedBy(first.ring, asked.Add(c.after))
+			if head.KeyID != first.ring.keys[0].ID {
+				t.Fatalf("a replica that has read nothing signs with %s", head.KeyID)
+			}
+			if err := record.VerifyHead(head, now.ring.keys...); !errors.Is(err, c.want) {
+				t.Errorf("got %v, want %v", err, c.want)
+			}
+			caughtUp := mustTurn(t, now.data, wishes{}, asked.Add(c.after+time.Minute))
+			if err := record.VerifyHead(signedBy(caughtUp.ring, asked.Add(c.after+time.Minute)), now.ring.keys...); c.after >= announceFor && err != nil {
+				t.Errorf("once it has read the Secret again: %v", err)
+			}
+		})
+	}
+}
+
 func TestASecretFromBeforeKeysWereRotated(t *testing.T) {
 	data, err := newKeys()
 	if err != nil {
