@@ -41,9 +41,9 @@ type value struct {
 //	inet      0.0.0.0            0.0.0.0                  an address in 3fff::/20
 //
 // Redact tells nothing of the value, not even its length; where a text's type is shorter (varchar(3)) there are as
-// many stars as it takes, and as many digits of a hash. Partial never shows more than half. Hash is HMAC-SHA256 over
-// the type's text form, shortened: equal values stay equal, in both formats, so that joins still work. With the method
-// Null, for arrays and for any type not listed, null is true and nothing is appended. An unknown method is an error.
+// many stars as it takes, and as many digits of a hash; the hash of a numeric(5,2) is one too. Partial never shows more
+// than half. Hash is HMAC-SHA256 over the type's text form, shortened: equal values of one declared type stay equal, in
+// both formats, so that joins still work. With the method Null, for arrays and for any type not listed, null is true and nothing is appended. An unknown method is an error.
 func (m *Masker) Append(dst []byte, method policy.Method, typ uint32, typmod int32, format int16, src []byte) (out []byte, null bool, err error) {
 	switch method {
 	case policy.MaskRedact, policy.MaskPartial, "":

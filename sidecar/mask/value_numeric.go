@@ -3,6 +3,7 @@ package mask
 import (
 	"bytes"
 	"encoding/binary"
+	"slices"
 	"strconv"
 
 	"github.com/chaperone-dev/chaperone/sidecar/policy"
@@ -18,11 +19,12 @@ const (
 	longestNumeric = 4 * 40000
 )
 
-// numericHash is how many decimal digits a hash has: three groups.
-const numericHash = 1_0000_0000_0000
+// numericHash is how many decimal digits a hash has at most: three groups.
+const numericHash = 12
 
 func (v *value) numeric(dst []byte) ([]byte, bool) {
 	var masked uint64
+	scale := 0
 	if v.method == policy.MaskHash {
 		canonical, ok := v.src, true
 		if v.format == formatBinary {
@@ -31,26 +33,84 @@ func (v *value) numeric(dst []byte) ([]byte, bool) {
 		if !ok {
 			return nil, false
 		}
-		masked = v.number(trimNumeric(canonical)) % numericHash
+		var most uint64
+		most, scale = v.numericRange()
+		masked = v.number(trimNumeric(canonical)) % most
 	}
 	if v.format == formatText {
-		return strconv.AppendUint(dst, masked, 10), true
+		return appendDecimal(dst, masked, scale), true
 	}
-	groups := []uint16{uint16(masked / 1_0000_0000), uint16(masked / 1_0000 % 1_0000), uint16(masked % 1_0000)}
-	for len(groups) > 0 && groups[0] == 0 {
-		groups = groups[1:]
+	return appendNumeric(dst, masked, scale), true
+}
+
+// numericRange bounds the hashes of a type: below most, and with so many digits behind the point (negative: zeros before
+// it) that they fit its precision and scale. They are whole where the type has room for it. The modifier is the precision
+// and, in 11 bits with a sign, the scale (src/backend/utils/adt/numeric.c, make_numeric_typmod).
+func (v *value) numericRange() (most uint64, scale int) {
+	digits := numericHash
+	if v.typmod >= modifierHeader {
+		modifier := v.typmod - modifierHeader
+		precision := int(modifier >> 16)
+		declared := int(modifier&0x7FF^0x400) - 0x400
+		digits = min(digits, precision)
+		scale = max(digits-(precision-declared), min(declared, 0))
 	}
-	weight := max(0, len(groups)-1)
+	most = 1
+	for range digits {
+		most *= 10
+	}
+	return most, scale
+}
+
+// appendDecimal appends unscaled / 10^scale as text.
+func appendDecimal(dst []byte, unscaled uint64, scale int) []byte {
+	var buf [20]byte
+	digits := strconv.AppendUint(buf[:0], unscaled, 10)
+	if scale <= 0 {
+		dst = append(dst, digits...)
+		for ; scale < 0 && unscaled != 0; scale++ {
+			dst = append(dst, '0')
+		}
+		return dst
+	}
+	whole := max(0, len(digits)-scale)
+	if whole == 0 {
+		dst = append(dst, '0')
+	}
+	dst = append(append(dst, digits[:whole]...), '.')
+	for range scale - len(digits) {
+		dst = append(dst, '0')
+	}
+	return append(dst, digits[whole:]...)
+}
+
+// appendNumeric is appendDecimal in binary; unscaled has numericHash digits at most.
+func appendNumeric(dst []byte, unscaled uint64, scale int) []byte {
+	behind := (scale + 3) >> 2 // groups behind the point, rounded up
+	for range 4*behind - scale {
+		unscaled *= 10
+	}
+	var buf [4]uint16
+	groups := buf[:0]
+	for ; unscaled > 0; unscaled /= 1_0000 {
+		groups = append(groups, uint16(unscaled%1_0000))
+	}
+	slices.Reverse(groups)
+	weight := 0
+	if len(groups) > 0 {
+		weight = len(groups) - 1 - behind
+	}
 	for len(groups) > 0 && groups[len(groups)-1] == 0 {
 		groups = groups[:len(groups)-1]
 	}
 	dst = binary.BigEndian.AppendUint16(dst, uint16(len(groups)))
-	dst = binary.BigEndian.AppendUint16(dst, uint16(weight))
-	dst = append(dst, 0, 0, 0, 0)
+	dst = binary.BigEndian.AppendUint16(dst, uint16(int16(weight)))
+	dst = binary.BigEndian.AppendUint16(dst, 0) // positive
+	dst = binary.BigEndian.AppendUint16(dst, uint16(max(0, scale)))
 	for _, g := range groups {
 		dst = binary.BigEndian.AppendUint16(dst, g)
 	}
-	return dst, true
+	return dst
 }
 
 // numericText returns the decimal text of a binary numeric.
@@ -66,7 +126,15 @@ func numericText(src []byte) ([]byte, bool) {
 		return nil, false
 	}
 	if sign&numericSpecial != 0 {
-		return strconv.AppendUint([]byte("special "), uint64(sign), 10), true
+		switch sign {
+		case 0xC000:
+			return []byte("NaN"), true
+		case 0xD000:
+			return []byte("Infinity"), true
+		case 0xF000:
+			return []byte("-Infinity"), true
+		}
+		return nil, false
 	}
 	if 4*(weight+1)+scale > longestNumeric {
 		return nil, false

@@ -3,6 +3,8 @@ package mask
 import (
 	"encoding/hex"
 	"errors"
+	"regexp"
+	"strconv"
 	"testing"
 
 	"github.com/chaperone-dev/chaperone/sidecar/policy"
@@ -101,6 +103,54 @@ func TestValueFitsItsType(t *testing.T) {
 	}
 }
 
+// The hash of a numeric fits its precision and scale, and both formats of it are the same number.
+func TestNumericFitsItsType(t *testing.T) {
+	for name, c := range map[string]struct {
+		precision, scale int
+		pattern          string
+	}{
+		"numeric(5,2)":                                {5, 2, `^\d{1,3}\.\d\d$`},
+		"numeric(1,0)":                                {1, 0, `^\d$`},
+		"numeric(2,2), less than one":                 {2, 2, `^0\.\d\d$`},
+		"numeric(3,5), with zeros behind the point":   {3, 5, `^0\.00\d{3}$`},
+		"numeric(4,-2), with zeros before it":         {4, -2, `^(0|\d{1,4}00)$`},
+		"numeric(13,0), which takes the whole hash":   {13, 0, `^\d{1,12}$`},
+		"numeric(20,8), which takes it too":           {20, 8, `^\d{1,12}$`},
+		"numeric(19,8), which has room for 11 digits": {19, 8, `^\d{1,11}\.\d$`},
+		"numeric(30,25)":                              {30, 25, `^\d{1,5}\.\d{7}$`},
+		"numeric(1000,1000)":                          {1000, 1000, `^0\.\d{12}$`},
+		"numeric(1,-1000)":                            {1, -1000, `^(0|\d0{1000})$`},
+		"a modifier that no server sends":             {0, 1023, `^0\.0+$`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			typmod := int32(c.precision<<16|c.scale&0x7FF) + modifierHeader
+			for i := range 200 {
+				src := strconv.Itoa(i)
+				var out [2]string
+				for format, src := range [2][]byte{[]byte(src), appendNumeric(nil, uint64(i), 0)} {
+					got, null, err := NewMasker(testKey).Append(nil, policy.MaskHash, oidNumeric, typmod, int16(format), src)
+					if err != nil || null {
+						t.Fatalf("%s: null %v, %v", src, null, err)
+					}
+					if out[format] = string(got); format == formatBinary {
+						text, ok := numericText(got)
+						if !ok {
+							t.Fatalf("%x is no number", got)
+						}
+						out[format] = string(trimNumeric(text))
+					}
+				}
+				if !regexp.MustCompile(c.pattern).MatchString(out[0]) {
+					t.Fatalf("got %s", out[0])
+				}
+				if trimmed := string(trimNumeric([]byte(out[0]))); trimmed != out[1] {
+					t.Fatalf("%s in text, %s in binary", trimmed, out[1])
+				}
+			}
+		})
+	}
+}
+
 func parseSample(t *testing.T, s string) (format int16, src []byte) {
 	t.Helper()
 	if len(s) < 4 || s[:4] != "hex:" {
@@ -132,6 +182,8 @@ func TestHashJoins(t *testing.T) {
 		{oidNumeric, []string{"-100000", "hex:0001000140000000000a"}},
 		{oidNumeric, []string{"0", "0.00", "-0", "hex:0000000000000000"}},
 		{oidNumeric, []string{"0.0001", "hex:0001ffff000000040001"}},
+		{oidNumeric, []string{"NaN", "hex:00000000c0000000"}},
+		{oidNumeric, []string{"-Infinity", "hex:00000000f0000000"}},
 		{oidDate, []string{"2000-01-02", "hex:00000001"}},
 		{oidTimestamp, []string{"2000-01-01 00:00:01.5", "hex:000000000016e360"}},
 		{oidTimestampTZ, []string{"2000-01-01 02:00:01.5+02", "2000-01-01 00:00:01.5+00", "2000-01-01 05:30:01.5+05:30", "hex:000000000016e360"}},
