@@ -117,11 +117,10 @@ func (a *approver) byClient(ctx context.Context, ns, name string) error {
 }
 
 // approved has agents run statements that wait, one after the other, and returns how long it takes from the beginning
-// of decide until the database itself says, by its clock, that the statement runs.
-func approved(ctx context.Context, p *process, ns string, gates []*gate, count int, what string, decide func(ctx context.Context, ns, name string) error) []time.Duration {
+// of decide until the database itself says, by its clock, that the statement runs; and how long decide took of it.
+func approved(ctx context.Context, p *process, ns string, gates []*gate, count int, what string, decide func(ctx context.Context, ns, name string) error) (all, deciding []time.Duration) {
 	GinkgoHelper()
-	var all []time.Duration
-	var slowest time.Duration
+	var slowest, slowestDecision time.Duration
 	var slow string
 	for i := range count {
 		g := gates[i%len(gates)]
@@ -145,6 +144,8 @@ func approved(ctx context.Context, p *process, ns string, gates []*gate, count i
 		Eventually(g.filed).WithContext(ctx).WithTimeout(60 * time.Second).Should(Receive(&name))
 		begin := time.Now()
 		Expect(decide(ctx, ns, name)).To(Succeed())
+		decided := time.Since(begin)
+		deciding = append(deciding, decided)
 		var a answer
 		Eventually(answered).WithContext(ctx).WithTimeout(60 * time.Second).Should(Receive(&a))
 		Expect(a.err).NotTo(HaveOccurred())
@@ -152,7 +153,7 @@ func approved(ctx context.Context, p *process, ns string, gates []*gate, count i
 		Expect(err).NotTo(HaveOccurred())
 		took := time.UnixMicro(at).Sub(begin)
 		if all = append(all, took); took > slowest {
-			slowest, slow = took, name
+			slowest, slowestDecision, slow = took, decided, name
 		}
 		Expect(conn.Close(ctx)).To(Succeed())
 	}
@@ -160,8 +161,8 @@ func approved(ctx context.Context, p *process, ns string, gates []*gate, count i
 	Expect(err).NotTo(HaveOccurred())
 	for line := range strings.SplitSeq(string(said), "\n") {
 		if strings.Contains(line, slow) && strings.Contains(line, "released") {
-			fmt.Fprintf(GinkgoWriter, "the slowest, %s: %s\n", slowest, line)
+			fmt.Fprintf(GinkgoWriter, "the slowest, %s, of which %s to decide: %s\n", slowest, slowestDecision, line)
 		}
 	}
-	return all
+	return all, deciding
 }
