@@ -21,6 +21,7 @@ import (
 	"github.com/chaperone-dev/chaperone/sidecar/proxy/dns"
 	"github.com/chaperone-dev/chaperone/sidecar/record"
 	"github.com/chaperone-dev/chaperone/sidecar/redirect/resolver"
+	"github.com/chaperone-dev/chaperone/sidecar/resident"
 	"github.com/chaperone-dev/chaperone/sidecar/session"
 	"github.com/chaperone-dev/chaperone/sidecar/ssh"
 	"github.com/chaperone-dev/chaperone/sidecar/trust"
@@ -166,7 +167,7 @@ func serve(ctx context.Context, log logr.Logger, p *proxy.Proxy, resolving *dns.
 		}
 		log.Info("The sidecar is ready")
 		time.AfterFunc(settled, func() {
-			if err := forgetText(); err != nil {
+			if err := resident.ForgetText(); err != nil {
 				log.Info("The sidecar takes more memory than it needs", "error", err.Error())
 			}
 		})

@@ -23,6 +23,7 @@ import (
 	"github.com/chaperone-dev/chaperone/sidecar/policy"
 	"github.com/chaperone-dev/chaperone/sidecar/postgres"
 	"github.com/chaperone-dev/chaperone/sidecar/record"
+	"github.com/chaperone-dev/chaperone/sidecar/resident"
 	"github.com/chaperone-dev/chaperone/sidecar/session"
 )
 
@@ -88,6 +89,9 @@ func Serve() error {
 	}
 	context.AfterFunc(ctx, func() { listener.Close() })
 	fmt.Println(listener.Addr().(*net.TCPAddr).Port)
+	if err := resident.ForgetText(); err != nil { // as a sidecar does that has started
+		return err
+	}
 	log := record.LogOptions{Target: destination.Name(), Protocol: string(policy.ProtocolPostgres), OnFailure: policy.Block}
 	var sessions sync.WaitGroup
 	for {
