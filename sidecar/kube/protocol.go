@@ -103,6 +103,8 @@ func (p *Protocol) Serve(ctx context.Context, s *session.Session) (err error) {
 	agent := tls.Server(s.Agent, &tls.Config{
 		GetCertificate: s.Leaf, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"},
 		SessionTicketsDisabled: true, // their key is this connection's alone, so that none could be used
+		// No hybrid with ML-KEM: this leg stays within the pod, where nobody keeps traffic for a later decryption.
+		CurvePreferences: []tls.CurveID{tls.X25519, tls.CurveP256, tls.CurveP384},
 	})
 	greeting, done := context.WithTimeout(ctx, p.opts.HandshakeTimeout)
 	err = agent.HandshakeContext(greeting)
