@@ -32,7 +32,7 @@ func (b *bench) client(ctx context.Context, c clients.Client) (difference.Report
 	saw := make(map[string]map[string]string)
 	refused := make(map[string]map[string]struct{})
 	err = b.both(func(s *side) error {
-		if err := s.execute(ctx, "postgres", "CREATE DATABASE clients"); err != nil {
+		if err := s.execute(ctx, "postgres", "CREATE DATABASE clients", "CREATE ROLE "+askedRole+" LOGIN PASSWORD '"+askedPassword+"'"); err != nil {
 			return err
 		}
 		folder := filepath.Join(b.folder, c.Name+"-"+s.name)
@@ -43,7 +43,7 @@ func (b *bench) client(ctx context.Context, c clients.Client) (difference.Report
 		if err != nil {
 			return err
 		}
-		at := clients.Server{Host: targetHost, Port: s.port, Root: filepath.Join(folder, "db-ca.pem"), Stranger: filepath.Join(folder, "stranger.pem"),
+		at := clients.Server{Host: targetHost, Port: s.port, AskingPort: s.port, Role: askedRole, Password: askedPassword, Root: filepath.Join(folder, "db-ca.pem"), Stranger: filepath.Join(folder, "stranger.pem"),
 			Libraries: libpq.Libraries()}
 		if err := errors.Join(os.WriteFile(at.Root, s.server.Authority.PEM, 0o644), os.WriteFile(at.Stranger, stranger.PEM, 0o644)); err != nil {
 			return err
@@ -60,6 +60,7 @@ func (b *bench) client(ctx context.Context, c clients.Client) (difference.Report
 					}
 				}
 			}
+			at.AskingPort = s.asks
 			at.Overlay = filepath.Join(s.trust, layout.CAFile)
 		}
 		if saw[s.name], err = c.Run(ctx, folder, at, b.only, s.progress()); err != nil {

@@ -42,6 +42,9 @@ host all all all trust
 host replication all all trust
 `
 
+// asking is put before trusting where the server itself asks for askedPassword: past the sidecar.
+const asking = "host all " + askedRole + " all scram-sha-256\n"
+
 // side is one way to a server: past the sidecar, or through it.
 type side struct {
 	name   string
@@ -63,7 +66,11 @@ func (b *bench) both(f func(*side) error, settings ...string) error {
 
 func (b *bench) with(name string, f func(*side) error, settings []string) error {
 	hba := filepath.Join(b.folder, "pg_hba.conf")
-	if err := os.WriteFile(hba, []byte(trusting), 0o644); err != nil {
+	rules := trusting
+	if name == "direct" {
+		rules = asking + trusting
+	}
+	if err := os.WriteFile(hba, []byte(rules), 0o644); err != nil {
 		return err
 	}
 	if err := give(b.folder); err != nil {

@@ -25,16 +25,16 @@ import (
 type sidecar struct {
 	port  int    // of the first host
 	ports []int  // by host
+	asks  int    // a port of the first host, where agents are asked for askedPassword
 	root  []byte // the pod's certificate authority
 	trust string // the folder of what agents read to trust it
 
-	destination *policy.Destination
-	leaves      *trust.Leaves
-	protocol    *postgres.Protocol
-	target      target
-	listeners   []net.Listener
-	stop        context.CancelFunc
-	sessions    sync.WaitGroup
+	leaves    *trust.Leaves
+	protocol  *postgres.Protocol
+	target    target
+	listeners []net.Listener
+	stop      context.CancelFunc
+	sessions  sync.WaitGroup
 
 	mu       sync.Mutex                     // guards refusals
 	refusals map[string]map[string]struct{} // by application_name: the messages of what was refused
@@ -48,6 +48,12 @@ type target struct {
 	// dial connects to a host.
 	dial func(ctx context.Context, host string) (net.Conn, error)
 }
+
+// askedPassword is postgres.agentPassword of the port that asks, and on the direct side the password of askedRole.
+const (
+	askedRole     = "asked"
+	askedPassword = "in the pod, ~100%"
+)
 
 // targetHost is the policy's name for the server, which its certificate proves.
 const targetHost = "db.test"
@@ -66,7 +72,29 @@ func dial(ctx context.Context, address string) (net.Conn, error) {
 // startSidecarOf serves until Close. The policy exempts all that a policy can exempt (docs/refusals.md) and gives no
 // credential: each client is the user that it says it is, and the server has to trust it.
 func startSidecarOf(t target) (*sidecar, error) {
-	pg := policy.Postgres{TLSMode: t.mode, CAPEM: t.root, DefaultAction: policy.Allow,
+	ctx, stop := context.WithCancel(context.Background())
+	c := &sidecar{refusals: make(map[string]map[string]struct{}), protocol: postgres.New(postgres.Options{}), target: t, stop: stop}
+	var err error
+	if c.leaves, err = c.publish(); err != nil {
+		return nil, errors.Join(err, c.Close())
+	}
+	for _, host := range t.hosts {
+		port, err := c.listen(ctx, host, "")
+		if err != nil {
+			return nil, errors.Join(err, c.Close())
+		}
+		c.ports = append(c.ports, port)
+	}
+	c.port = c.ports[0]
+	if c.asks, err = c.listen(ctx, t.hosts[0], askedPassword); err != nil {
+		return nil, errors.Join(err, c.Close())
+	}
+	return c, nil
+}
+
+// rules are those of a host, where agents are asked for a password unless it is empty.
+func (t target) rules(host, agentPassword string) (*policy.Destination, error) {
+	pg := policy.Postgres{TLSMode: t.mode, CAPEM: t.root, DefaultAction: policy.Allow, AgentPassword: agentPassword,
 		Refusals: policy.Refusals{Exempt: []policy.RefusalGroup{
 			policy.RefuseServerControl, policy.RefuseSessions, policy.RefuseStatistics, policy.RefuseConnections,
 		}}}
@@ -79,30 +107,24 @@ func startSidecarOf(t target) (*sidecar, error) {
 	if err != nil {
 		return nil, fmt.Errorf("compiling the policy: %w", err)
 	}
-	ctx, stop := context.WithCancel(context.Background())
-	c := &sidecar{refusals: make(map[string]map[string]struct{}), protocol: postgres.New(postgres.Options{}), target: t, stop: stop}
-	if c.leaves, err = c.publish(); err != nil {
-		return nil, errors.Join(err, c.Close())
+	destination := set.Lookup(host, 5432)
+	if destination == nil {
+		return nil, errors.New("the policy has no destination for " + host)
 	}
-	for _, host := range t.hosts {
-		if c.destination = set.Lookup(host, 5432); c.destination == nil {
-			return nil, errors.Join(errors.New("the policy has no destination for "+host), c.Close())
-		}
-		if err := c.listen(ctx, host); err != nil {
-			return nil, errors.Join(err, c.Close())
-		}
-	}
-	c.port = c.ports[0]
-	return c, nil
+	return destination, nil
 }
 
 // listen serves what connects to a host.
-func (c *sidecar) listen(ctx context.Context, host string) error {
+func (c *sidecar) listen(ctx context.Context, host, agentPassword string) (port int, err error) {
+	destination, err := c.target.rules(host, agentPassword)
+	if err != nil {
+		return 0, err
+	}
 	listener, port, err := listen(ctx)
 	if err != nil {
-		return err
+		return 0, err
 	}
-	c.listeners, c.ports = append(c.listeners, listener), append(c.ports, port)
+	c.listeners = append(c.listeners, listener)
 	c.sessions.Add(1)
 	go func() {
 		defer c.sessions.Done()
@@ -114,11 +136,11 @@ func (c *sidecar) listen(ctx context.Context, host string) error {
 			c.sessions.Add(1)
 			go func() {
 				defer c.sessions.Done()
-				c.serve(ctx, conn, host)
+				c.serve(ctx, conn, host, destination)
 			}()
 		}
 	}()
-	return nil
+	return port, nil
 }
 
 func listen(ctx context.Context) (net.Listener, int, error) {
@@ -130,11 +152,11 @@ func listen(ctx context.Context) (net.Listener, int, error) {
 	return l, l.Addr().(*net.TCPAddr).Port, nil
 }
 
-func (c *sidecar) serve(ctx context.Context, conn net.Conn, host string) {
+func (c *sidecar) serve(ctx context.Context, conn net.Conn, host string, destination *policy.Destination) {
 	// How a session ends the client sees; what was refused the recorder is told.
 	_ = c.protocol.Serve(ctx, &session.Session{
 		Agent: conn, Original: netip.MustParseAddrPort("192.0.2.7:5432"), Host: host,
-		Rules: func() *policy.Destination { return c.destination },
+		Rules: func() *policy.Destination { return destination },
 		Leaf: func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 			return c.leaves.For(hello.ServerName, []string{host}, netip.MustParseAddr("127.0.0.1"))
 		},

@@ -13,6 +13,7 @@ import org.postgresql.largeobject.LargeObjectManager;
 
 public class Jdbc {
     static final String host = System.getenv("CHECK_HOST"), port = System.getenv("CHECK_PORT"), client = System.getenv("CHECK_CLIENT"),
+            askingPort = System.getenv("CHECK_ASKING_PORT"), role = System.getenv("CHECK_ROLE"), password = System.getenv("CHECK_PASSWORD"),
             root = System.getenv("CHECK_ROOT"), stranger = System.getenv("CHECK_STRANGER");
     static String current;
 
@@ -27,6 +28,22 @@ public class Jdbc {
         p.setProperty("ApplicationName", client + "/" + current);
         for (int i = 0; i < more.length; i += 2) p.setProperty(more[i], more[i + 1]);
         return DriverManager.getConnection("jdbc:postgresql://" + host + ":" + port + "/clients", p);
+    }
+
+    /** What the driver sees where it has to prove a password: from 42.7.4 on it takes channelBinding; those before do not bind. */
+    static Object asked(String password, String... more) {
+        Properties p = new Properties();
+        p.setProperty("user", role);
+        p.setProperty("password", password);
+        p.setProperty("sslmode", "verify-full");
+        p.setProperty("sslrootcert", root);
+        p.setProperty("ApplicationName", "binding"); // apart: what does not connect here is not a refusal of the check's own
+        for (int i = 0; i < more.length; i += 2) p.setProperty(more[i], more[i + 1]);
+        try (Connection c = DriverManager.getConnection("jdbc:postgresql://" + host + ":" + askingPort + "/clients", p)) {
+            return ask(c, "SELECT current_user");
+        } catch (SQLException e) {
+            return e.getSQLState();
+        }
     }
 
     static List<List<Object>> rows(ResultSet r) throws SQLException {
@@ -97,6 +114,13 @@ public class Jdbc {
             } catch (SQLException e) {
                 return e.getSQLState() + " " + e.getMessage();
             }
+        });
+        checks.put("a password that is asked for", () -> List.of(asked(password), asked("wrong"), asked(password, "sslmode", "disable")));
+        checks.put("channelBinding require", () -> {
+            DriverPropertyInfo[] known = new org.postgresql.Driver().getPropertyInfo("jdbc:postgresql:", new Properties());
+            if (Arrays.stream(known).noneMatch(i -> i.name.equals("channelBinding"))) return "this driver does not bind";
+            return List.of(asked(password, "channelBinding", "require"), asked("wrong", "channelBinding", "require"),
+                    asked(password, "channelBinding", "require", "sslmode", "disable"));
         });
         for (String mode : List.of("simple", "extended", "extendedForPrepared", "extendedCacheEverything"))
             for (String binary : List.of("true", "false"))

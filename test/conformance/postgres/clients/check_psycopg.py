@@ -1,5 +1,5 @@
 """Checks of psycopg 3."""
-from checks import ROOT, STRANGER, check, parameters, run  # before psycopg: it says where libpq is
+from checks import ROOT, STRANGER, binding, check, parameters, run  # before psycopg: it says where libpq is
 
 import datetime
 import decimal
@@ -61,6 +61,11 @@ def sslmode_verify_full_with_a_root_that_signed_nothing():
         return tls("verify-full", STRANGER)
     except psycopg.OperationalError as e:
         return "certificate verify failed" in str(e)
+
+
+@check
+def channel_binding_require():
+    return binding(psycopg.connect, psycopg.OperationalError)
 
 
 @check

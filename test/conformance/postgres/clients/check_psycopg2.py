@@ -1,5 +1,5 @@
 """Checks of psycopg2."""
-from checks import ROOT, STRANGER, check, parameters, run  # before psycopg: it says where libpq is
+from checks import ROOT, STRANGER, binding, check, parameters, run  # before psycopg: it says where libpq is
 
 import io
 import select
@@ -69,6 +69,11 @@ def sslmode_verify_full_with_a_root_that_signed_nothing():
         return tls("verify-full", STRANGER)
     except psycopg2.OperationalError as e:
         return "certificate verify failed" in str(e)
+
+
+@check
+def channel_binding_require():
+    return binding(psycopg2.connect, psycopg2.OperationalError)
 
 
 @check

@@ -12,6 +12,9 @@ import traceback
 
 HOST = os.environ["CHECK_HOST"]  # the name that the server's certificate proves
 PORT = int(os.environ["CHECK_PORT"])  # on 127.0.0.1
+ASKING_PORT = int(os.environ["CHECK_ASKING_PORT"])  # where ROLE has to prove PASSWORD
+ROLE = os.environ["CHECK_ROLE"]
+PASSWORD = os.environ["CHECK_PASSWORD"]
 ROOT = os.environ["CHECK_ROOT"]  # the root certificate that the client names
 STRANGER = os.environ["CHECK_STRANGER"]  # one that signed nothing
 CLIENT = os.environ["CHECK_CLIENT"]
@@ -36,6 +39,32 @@ def parameters(**more):
     return {
         "host": HOST, "hostaddr": "127.0.0.1", "port": PORT, "user": "postgres", "dbname": "clients", "sslmode": "disable",
         "connect_timeout": 30, "application_name": f"{CLIENT}/{name}", **more,
+    }
+
+
+def binding(connect, error):
+    """What a client sees where it has to prove a password and binds the proof to the server's certificate (libpq)."""
+
+    def tried(**more):
+        # Named apart: what does not connect here is not a refusal of the check's own, the server asks for a password too.
+        asked = {"application_name": "binding", "port": ASKING_PORT, "user": ROLE, "password": PASSWORD, "sslmode": "verify-full", "sslrootcert": ROOT, "channel_binding": "require"}
+        try:
+            conn = connect(**parameters(**{**asked, **more}))
+        except error as e:
+            return [words for words in ("password authentication failed", "channel binding") if words in str(e)]
+        try:
+            cursor = conn.cursor()
+            cursor.execute("SELECT current_user")
+            return cursor.fetchone()
+        finally:
+            conn.close()
+
+    return {
+        "bound": tried(),
+        "bound, with a wrong password": tried(password="wrong"),
+        "not bound": tried(channel_binding="disable"),
+        "bound in clear": tried(sslmode="disable"),
+        "bound where nothing is asked": tried(port=PORT, user="postgres"),
     }
 
 

@@ -38,6 +38,9 @@ type Server struct {
 	// password and owns the database clients.
 	Host string
 	Port int
+	// AskingPort is where Role has to prove Password by SCRAM, with channel binding if the client takes it; on 127.0.0.1.
+	AskingPort     int
+	Role, Password string
 	// Root is the file of the certificate that clients name as their root, Stranger one that signed nothing.
 	Root, Stranger string
 	// Overlay is mounted over Root for the client alone, as trust.paths does it in a pod; empty for none.
@@ -70,7 +73,8 @@ func (c Client) Run(ctx context.Context, folder string, s Server, only []string,
 	}
 	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
 	cmd.Dir = folder
-	cmd.Env = append(environment, "CHECK_CLIENT="+c.Name, "CHECK_HOST="+s.Host, fmt.Sprintf("CHECK_PORT=%d", s.Port), "CHECK_ROOT="+s.Root,
+	cmd.Env = append(environment, "CHECK_CLIENT="+c.Name, "CHECK_HOST="+s.Host, fmt.Sprintf("CHECK_PORT=%d", s.Port),
+		fmt.Sprintf("CHECK_ASKING_PORT=%d", s.AskingPort), "CHECK_ROLE="+s.Role, "CHECK_PASSWORD="+s.Password, "CHECK_ROOT="+s.Root,
 		"CHECK_STRANGER="+s.Stranger, "CHECK_ONLY="+strings.Join(only, ","))
 	for i, kv := range cmd.Env {
 		if strings.HasPrefix(kv, "LD_LIBRARY_PATH=") {

@@ -13,6 +13,9 @@ import (
 	"github.com/chaperone-dev/chaperone/test/debian"
 )
 
+// EnvJDBC names the file of another JDBC driver than Debian's.
+const EnvJDBC = "JDBC_JAR"
+
 // java runs a source file with Debian's JDBC driver: by the machine's own Java where that has a compiler, else by
 // Debian's. The certificate's name resolves nowhere; Java reads a file of hosts of its own.
 func java(source string) func(context.Context, string) (args, environment []string, err error) {
@@ -33,7 +36,11 @@ func java(source string) func(context.Context, string) (args, environment []stri
 		if err := os.WriteFile(hosts, []byte("127.0.0.1 "+certified+"\n"), 0o644); err != nil {
 			return nil, nil, err
 		}
-		return []string{program, "-Xmx512m", "-Djdk.net.hosts.file=" + hosts, "-cp", filepath.Join(root, "usr/share/java/postgresql.jar"), filepath.Join(folder, source)},
+		driver := filepath.Join(root, "usr/share/java/postgresql.jar")
+		if other := os.Getenv(EnvJDBC); other != "" {
+			driver = other
+		}
+		return []string{program, "-Xmx512m", "-Djdk.net.hosts.file=" + hosts, "-cp", driver, filepath.Join(folder, source)},
 			[]string{"PATH=" + os.Getenv("PATH"), "LC_ALL=C.UTF-8", "LD_LIBRARY_PATH=" + filepath.Join(root, "libraries")}, nil
 	}
 }
