@@ -1,5 +1,7 @@
 package policy
 
+import "cmp"
+
 // SSHKind is what an agent asks an SSH server for.
 type SSHKind string
 
@@ -46,6 +48,9 @@ type SSHRequest struct {
 	Operation string
 	Path      string
 	Target    string
+	// Asked and AskedTarget are Path and Target as the agent wrote them; empty where that is the same. A refusal names
+	// them, so that it does not tell where a link leads.
+	Asked, AskedTarget string
 	// Tree says that Path is a folder and that all below it goes with it (a folder is renamed, copied with scp -r).
 	Tree bool
 	// Forwarding is Local, Remote, StreamLocal, Agent, X11 or Tun; Address is where it leads.
@@ -101,9 +106,9 @@ func (s *SSHRequest) what() string {
 	case SSHSubsystem:
 		return "subsystem " + s.Subsystem
 	case SSHFile:
-		what := s.Operation + " of " + s.Path
+		what := s.Operation + " of " + cmp.Or(s.Asked, s.Path)
 		if s.Target != "" {
-			what += " (" + s.Target + ")"
+			what += " (" + cmp.Or(s.AskedTarget, s.Target) + ")"
 		}
 		return what
 	case SSHForward:

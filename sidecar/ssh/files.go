@@ -74,12 +74,12 @@ func (g *fileGate) Judge(ctx context.Context, op sftp.Operation) (sftp.Ruling, e
 		s.readOnly = s.readOnly && reading[name]
 		s.commands = append(s.commands, policy.Command{Protocol: policy.ProtocolSSH, Text: s.text, SSH: &policy.SSHRequest{
 			Kind: policy.SSHFile, User: user, Subsystem: policy.SubsystemSFTP, Operation: name, Path: op.Path, Target: op.Target,
-			Tree: op.Tree, ReadOnly: reading[name],
+			Asked: op.Asked, AskedTarget: op.AskedTarget, Tree: op.Tree, ReadOnly: reading[name],
 		}})
 	}
 	for _, p := range op.Through {
 		s.commands = append(s.commands, policy.Command{Protocol: policy.ProtocolSSH, Text: s.text, SSH: &policy.SSHRequest{
-			Kind: policy.SSHFile, User: user, Subsystem: policy.SubsystemSFTP, Operation: policy.OperationRealpath, Path: p, ReadOnly: true,
+			Kind: policy.SSHFile, User: user, Subsystem: policy.SubsystemSFTP, Operation: policy.OperationRealpath, Path: p.Path, Asked: p.Asked, ReadOnly: true,
 		}})
 	}
 	if op.Failed {

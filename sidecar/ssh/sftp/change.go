@@ -80,7 +80,7 @@ func (s *session) fsetstat(ctx context.Context, r *request) error {
 		return errMalformed
 	}
 	names, detail := setting(attrs)
-	ruling, err := s.judge(ctx, Operation{Names: names, Path: h.path, Detail: detail})
+	ruling, err := s.judge(ctx, Operation{Names: names, Path: h.path, Asked: h.asked, Detail: detail})
 	if err != nil {
 		return err
 	}
@@ -95,7 +95,7 @@ func (s *session) fstat(ctx context.Context, r *request) error {
 	if !r.f.done() {
 		return errMalformed
 	}
-	ruling, err := s.judge(ctx, Operation{Names: []string{"stat"}, Path: h.path})
+	ruling, err := s.judge(ctx, Operation{Names: []string{"stat"}, Path: h.path, Asked: h.asked})
 	if err != nil {
 		return err
 	}
@@ -115,7 +115,7 @@ func (s *session) both(ctx context.Context, r *request, operation, from, to stri
 		return errMalformed
 	}
 	op, number, err := s.decided(ctx, func(ctx context.Context) (op Operation, err error) {
-		op.Names = []string{operation}
+		op.Names, op.Asked, op.AskedTarget = []string{operation}, from, to
 		if op.Path, err = s.place(ctx, &op, from, false); err != nil && !op.Failed {
 			return op, err
 		}
@@ -143,7 +143,7 @@ func (s *session) symlink(ctx context.Context, r *request) error {
 		return errMalformed
 	}
 	op, number, err := s.decided(ctx, func(ctx context.Context) (op Operation, err error) {
-		op.Names = []string{"symlink"}
+		op.Names, op.Asked, op.AskedTarget = []string{"symlink"}, at, text
 		if op.Path, err = s.place(ctx, &op, at, false); err != nil {
 			return op, err
 		}

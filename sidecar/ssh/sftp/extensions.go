@@ -2,6 +2,7 @@ package sftp
 
 import (
 	"context"
+	"strings"
 )
 
 // Names of extensions (OpenSSH PROTOCOL, section 4).
@@ -108,7 +109,7 @@ func (s *session) fstatvfs(ctx context.Context, r *request) error {
 	if !r.f.done() {
 		return errMalformed
 	}
-	ruling, err := s.judge(ctx, Operation{Names: []string{"statvfs"}, Path: h.path})
+	ruling, err := s.judge(ctx, Operation{Names: []string{"statvfs"}, Path: h.path, Asked: h.asked})
 	if err != nil {
 		return err
 	}
@@ -154,21 +155,29 @@ func (s *session) limits(ctx context.Context, r *request) error {
 	return s.flush()
 }
 
-// expandPath is realpath that knows ~.
+// expandPath is realpath that knows ~. The server is asked for the home alone: what it says of a longer path would tell
+// what is there before that is judged.
 func (s *session) expandPath(ctx context.Context, r *request) error {
 	p := r.f.path()
 	if !r.f.done() {
 		return errMalformed
 	}
-	answer, err := s.relay.call(ctx, extend(extExpandPath).text(p).frame())
+	if !strings.HasPrefix(p, "~") {
+		return s.answerPath(ctx, r, p, p)
+	}
+	tilde, rest, _ := strings.Cut(p, "/")
+	answer, err := s.relay.call(ctx, extend(extExpandPath).text(tilde).frame())
 	if err != nil {
 		return err
 	}
-	p, err = nameOf(answer)
+	home, err := nameOf(answer)
 	if err != nil {
 		return err
 	}
-	return s.answerPath(ctx, r, p)
+	if rest != "" {
+		home += "/" + rest
+	}
+	return s.answerPath(ctx, r, home, p)
 }
 
 // copyData copies from one open file to another on the server: both were judged when they were opened.

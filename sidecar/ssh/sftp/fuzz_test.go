@@ -62,6 +62,8 @@ func FuzzServe(f *testing.F) {
 	add([][]byte{packet(typeRename, 1, func(b *builder) { b.text("a").text("b") })}, [][]byte{name(1, "/"), name(2, "/")})
 	add([][]byte{packet(typeExtended, 1, func(b *builder) { b.text(extLimits) })}, [][]byte{packet(typeExtendedReply, 1, func(b *builder) { b.u64(1).u64(2).u64(3).u64(0) })})
 	add([][]byte{packet(typeSetstat, 1, func(b *builder) { b.text("a").u32(1 << 31).u32(1 << 30) })}, [][]byte{name(1, "/a")})
+	add([][]byte{packet(typeOpendir, 1, func(b *builder) { b.text("a") }), packet(typeReaddir, 2, func(b *builder) { b.text("h") })},
+		[][]byte{name(1, "/a"), opened, name(3, "/a"), name(4, "f"), name(5, "/a")})
 	add([][]byte{{0xff, 0xff, 0xff, 0xff, 3}}, nil)
 	f.Fuzz(func(t *testing.T, agent, server []byte, refuse, resolves bool) {
 		a, s := &stream{Reader: bytes.NewReader(agent)}, &stream{Reader: bytes.NewReader(server)}

@@ -10,6 +10,7 @@ type handle struct {
 	name    string // the server's
 	number  uint64 // under which its opening was recorded
 	path    string
+	asked   string // the path in the agent's own words
 	folder  bool
 	reads   bool
 	writes  bool

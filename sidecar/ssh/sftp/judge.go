@@ -50,6 +50,9 @@ func (s *session) decided(ctx context.Context, look looking) (Operation, uint64,
 func (s *session) onOne(op Operation, p string, follow bool) looking {
 	return func(ctx context.Context) (Operation, error) {
 		op := op
+		if op.Asked == "" {
+			op.Asked = p
+		}
 		var err error
 		op.Path, err = s.place(ctx, &op, p, follow)
 		return op, err

@@ -30,7 +30,7 @@ func (s *session) leadsThrough(ctx context.Context, op *Operation, p string) err
 			if err != nil {
 				return err
 			}
-			op.Through = append(op.Through, folder)
+			op.Through = append(op.Through, Place{folder, p[:cut]})
 		case ".", "/":
 		default:
 			named = true

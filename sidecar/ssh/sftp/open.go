@@ -70,7 +70,7 @@ func (s *session) open(ctx context.Context, r *request) error {
 			flags |= openWrite // the server empties it, whatever it was opened for
 		}
 	}
-	h := &handle{number: number, path: op.Path, reads: flags&openRead != 0, writes: flags&(openWrite|openAppend) != 0, appends: flags&openAppend != 0}
+	h := &handle{number: number, path: op.Path, asked: op.Asked, reads: flags&openRead != 0, writes: flags&(openWrite|openAppend) != 0, appends: flags&openAppend != 0}
 	return s.opens(ctx, r, h, build(typeOpen).text(op.Path).u32(flags).raw(creation(attrs)).frame(), empty)
 }
 
@@ -86,7 +86,7 @@ func (s *session) opendir(ctx context.Context, r *request) error {
 	if err != nil {
 		return err
 	}
-	return s.opens(ctx, r, &handle{number: number, path: op.Path, folder: true, reads: true}, build(typeOpendir).text(op.Path).frame(), false)
+	return s.opens(ctx, r, &handle{number: number, path: op.Path, asked: op.Asked, folder: true, reads: true}, build(typeOpendir).text(op.Path).frame(), false)
 }
 
 // opens sends an open that was let through and answers the agent with the handle.

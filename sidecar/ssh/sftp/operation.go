@@ -9,9 +9,11 @@ type Operation struct {
 	// Path is absolute and resolved by the server, with the last name's own link followed where the operation does.
 	// Target is the other path of a rename, link or symlink.
 	Path, Target string
+	// Asked and AskedTarget are the same in the agent's own words: a refusal does not tell where a link leads.
+	Asked, AskedTarget string
 	// Through are folders that the paths lead into and out of again ("folder/name/.."), resolved likewise: whether one is
 	// there shows in the answer.
-	Through []string
+	Through []Place
 	// Tree says that Path is a folder whose contents go with it.
 	Tree bool
 	// Detail says more to people who approve: flags of an open, attributes that are set.
@@ -20,6 +22,9 @@ type Operation struct {
 	// nothing is done. Nobody needs to be asked.
 	Failed bool
 }
+
+// Place is what a path leads to, and the path in the agent's own words.
+type Place struct{ Path, Asked string }
 
 // Ruling is what was decided of an operation that may be done.
 type Ruling struct {

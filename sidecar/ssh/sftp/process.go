@@ -3,6 +3,7 @@ package sftp
 import (
 	"context"
 	"errors"
+	"strings"
 )
 
 // process carries out one request that had to wait its turn.
@@ -116,6 +117,8 @@ func onPath(operation string, kind byte, follow bool, expect byte) server {
 		if !r.f.done() {
 			return errMalformed
 		}
+		// A slash behind a link names what the link leads to (POSIX, 4.16).
+		follow := follow || operation == "stat" && strings.HasSuffix(p, "/")
 		op, number, err := s.decided(ctx, s.onOne(Operation{Names: []string{operation}}, p, follow))
 		if err != nil {
 			return err
@@ -130,12 +133,12 @@ func (s *session) realpathRequest(ctx context.Context, r *request) error {
 	if !r.f.done() {
 		return errMalformed
 	}
-	return s.answerPath(ctx, r, p)
+	return s.answerPath(ctx, r, p, p)
 }
 
-// answerPath tells the agent what a path leads to.
-func (s *session) answerPath(ctx context.Context, r *request, p string) error {
-	op, number, err := s.decided(ctx, s.onOne(Operation{Names: []string{"realpath"}}, p, true))
+// answerPath tells the agent what a path leads to; asked is that in the agent's words.
+func (s *session) answerPath(ctx context.Context, r *request, p, asked string) error {
+	op, number, err := s.decided(ctx, s.onOne(Operation{Names: []string{"realpath"}, Asked: asked}, p, true))
 	if err != nil {
 		return err
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"io"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -56,6 +57,7 @@ type fileSession struct {
 	mu       sync.Mutex // guards what follows
 	changed  chan struct{}
 	received bytes.Buffer
+	asked    []string // paths and names that hold a slash
 	replies  map[uint32][]reply
 	refusals int // replies that are an error
 	ended    bool
@@ -192,6 +194,13 @@ func pack(kind byte, id uint32, fields ...any) []byte {
 // send sends a request and returns its id.
 func (f *fileSession) send(kind byte, fields ...any) uint32 {
 	f.last++
+	for _, field := range fields {
+		if path, ok := field.(string); ok && strings.Contains(path, "/") {
+			f.mu.Lock()
+			f.asked = append(f.asked, path)
+			f.mu.Unlock()
+		}
+	}
 	f.write(pack(kind, f.last, fields...))
 	return f.last
 }

@@ -109,12 +109,16 @@ func kept() string {
 	return b.String()
 }
 
-// tells says what of the vault is in what was received.
+// tells says what of the vault is in what was received, beside the adversary's own words.
 func (f *fileSession) tells() string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	received := f.received.String()
+	for _, asked := range f.asked {
+		received = strings.ReplaceAll(received, asked, "")
+	}
 	for _, tell := range vaultTells {
-		if strings.Contains(f.received.String(), tell) {
+		if strings.Contains(received, tell) {
 			return tell
 		}
 	}
