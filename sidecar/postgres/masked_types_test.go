@@ -64,6 +64,12 @@ var typedColumns = []struct{ name, declared, redact, partial string }{
 	{"c_letter", "varchar(1)", "*", "*"},
 }
 
+// few are the types with so few values that a hash, by a key made for the test, is another value's now and then, or its own.
+var few = map[string]bool{
+	"bool": true, `"char"`: true, "varchar(1)": true, "varchar(3)": true, "int2": true,
+	"numeric(5,2)": true, "numeric(3,5)": true, "numeric(4,-2)": true,
+}
+
 // TestMaskedTypes masks columns of every kind of type by every method in both formats. The judge is the server: what it
 // is given back has to be a value of the declared type.
 func TestMaskedTypes(t *testing.T) {
@@ -98,7 +104,7 @@ func TestMaskedTypes(t *testing.T) {
 				if out[i] = nothing; value == nil {
 					continue
 				}
-				if bytes.Equal(value, plain[i]) {
+				if bytes.Equal(value, plain[i]) && (method != policy.MaskHash || !few[c.declared]) {
 					t.Errorf("%s was shown as it is: %q", c.declared, value)
 				}
 				back := past.ExecParams(ctx, "SELECT $1::"+c.declared+"::text", [][]byte{value},
@@ -141,8 +147,7 @@ func TestMaskedTypes(t *testing.T) {
 				if first[i] != same[i] {
 					t.Errorf("%s: got %q and %q", c.declared, first[i], same[i])
 				}
-				// One letter and a truth tell nothing.
-				if c.redact != nothing && c.declared != "bool" && c.declared != `"char"` && c.declared != "varchar(1)" && first[i] == other[i] {
+				if c.redact != nothing && !few[c.declared] && first[i] == other[i] {
 					t.Errorf("%s: another value is %q too", c.declared, other[i])
 				}
 			}
