@@ -37,13 +37,6 @@ func (c benchCase) small() *benchCase {
 	return &c
 }
 
-func (c *benchCase) label() string {
-	if c.size > 0 {
-		return fmt.Sprintf("%s, %d MiB", c.name, c.size>>20)
-	}
-	return fmt.Sprintf("%s, %d times", c.name, c.items)
-}
-
 const (
 	megabyte = 1 << 20
 	pods     = 5000

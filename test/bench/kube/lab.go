@@ -3,23 +3,22 @@ package main
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"slices"
 	"sync"
 	"syscall"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
-	"github.com/chaperone-dev/chaperone/test/bench/kube/sidecar"
+	"github.com/chaperone-dev/chaperone/sidecar/trust"
+	"github.com/chaperone-dev/chaperone/test/bench/kube/wiring"
+	"github.com/chaperone-dev/chaperone/test/bench/measured"
 	"github.com/chaperone-dev/chaperone/test/bench/process"
 	"github.com/chaperone-dev/chaperone/test/kubeserver"
 )
@@ -38,12 +37,12 @@ type lab struct {
 	server  *kubeserver.Server
 	kubelet *kubeserver.Kubelet
 	sidecar *process.Process
-	peers   []*peer
+	peers   []*peer // direct, and through the sidecar
 	folder  string
 	listed  bool // the pods of the long list are there
 }
 
-func newLab(ctx context.Context, o *options) (l *lab, err error) {
+func newLab(ctx context.Context, o *process.Options) (l *lab, err error) {
 	l = &lab{}
 	defer func() {
 		if err != nil {
@@ -82,15 +81,13 @@ func newLab(ctx context.Context, o *options) (l *lab, err error) {
 		return l, err
 	}
 	direct := &rest.Config{Host: l.server.Admin.Host, BearerToken: token, TLSClientConfig: rest.TLSClientConfig{CAData: l.server.CAPEM()}}
-	for name, config := range map[string]*rest.Config{"direct": direct, "sidecar": through} {
-		config.QPS = -1
-		p := &peer{name: name, config: config}
-		if p.client, err = kubernetes.NewForConfig(config); err != nil {
+	for _, p := range []*peer{{name: "direct", config: direct}, {name: "sidecar", config: through}} {
+		p.config.QPS = -1
+		if p.client, err = kubernetes.NewForConfig(p.config); err != nil {
 			return l, err
 		}
 		l.peers = append(l.peers, p)
 	}
-	slices.SortFunc(l.peers, func(a, b *peer) int { return bytes.Compare([]byte(a.name), []byte(b.name)) })
 	return l, nil
 }
 
@@ -106,7 +103,7 @@ func (l *lab) files() error {
 	return os.WriteFile(filepath.Join(l.folder, "log"), lines.Bytes(), 0o644)
 }
 
-func (l *lab) startSidecar(ctx context.Context, token string, o *options) (*rest.Config, error) {
+func (l *lab) startSidecar(ctx context.Context, token string, o *process.Options) (*rest.Config, error) {
 	folder := filepath.Join(l.folder, "sidecar")
 	if err := errors.Join(
 		os.Mkdir(folder, 0o700),
@@ -115,32 +112,20 @@ func (l *lab) startSidecar(ctx context.Context, token string, o *options) (*rest
 	); err != nil {
 		return nil, err
 	}
-	wired, err := json.Marshal(sidecar.Wiring{Upstream: l.server.Address, Folder: folder, Profile: o.profile})
-	if err != nil {
-		return nil, err
-	}
 	program := filepath.Join(folder, "program")
-	build := exec.CommandContext(ctx, "go", "build", "-tags", "netgo,osusergo", "-ldflags", "-s -w", "-o", program,
-		"github.com/chaperone-dev/chaperone/test/bench/kube/sidecar/program")
-	if out, err := build.CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("building the sidecar: %w: %s", err, out)
+	if err := measured.Build(ctx, "github.com/chaperone-dev/chaperone/test/bench/kube/sidecar", program); err != nil {
+		return nil, err
 	}
-	cmd := exec.CommandContext(ctx, program)
-	cmd.Stdin = bytes.NewReader(wired)
-	// As injected pods run it.
-	cmd.Env = append(os.Environ(), "GOMEMLIMIT=48MiB")
-	out, err := cmd.StdoutPipe()
+	authority, err := trust.LoadAuthority(folder, wiring.Pod)
 	if err != nil {
 		return nil, err
 	}
-	if l.sidecar, err = process.Launch(cmd); err != nil {
+	var at netip.AddrPort
+	l.sidecar, at, err = measured.Start(ctx, program, wiring.Wiring{Upstream: l.server.Address, Folder: folder, Profile: o.Profile})
+	if err != nil {
 		return nil, err
 	}
-	var at sidecar.Told
-	if err := json.NewDecoder(out).Decode(&at); err != nil {
-		return nil, fmt.Errorf("the sidecar did not start: %w: %s", err, l.sidecar.Errors())
-	}
-	return &rest.Config{Host: "https://" + at.Address, BearerToken: kubeserver.Placeholder, TLSClientConfig: rest.TLSClientConfig{CAData: at.CAPEM}}, nil
+	return &rest.Config{Host: "https://" + at.String(), BearerToken: kubeserver.Placeholder, TLSClientConfig: rest.TLSClientConfig{CAData: authority.PEM()}}, nil
 }
 
 func (l *lab) close() error {
@@ -192,10 +177,10 @@ func (l *lab) manyPods(ctx context.Context, n int) error {
 	return errors.Join(failures...)
 }
 
-// measure lets both peers take turns, another first each round, and returns a row of the table.
-func (l *lab) measure(ctx context.Context, c benchCase, o *options) (string, error) {
+// measure lets both peers take turns, and returns a row of the table.
+func (l *lab) measure(ctx context.Context, c benchCase, o *process.Options) (string, error) {
 	run := &c
-	if o.short {
+	if o.Short {
 		run = c.small()
 	}
 	if run.prepare != nil {
@@ -203,50 +188,11 @@ func (l *lab) measure(ctx context.Context, c benchCase, o *options) (string, err
 			return "", err
 		}
 	}
-	took := map[string][]float64{}
-	var ratios, processor, resident []float64
-	for round := range o.rounds {
-		for i := range l.peers {
-			p := l.peers[(i+round)%len(l.peers)]
-			l.sidecar.ForgetPeak()
-			before, err := l.sidecar.Processor()
-			if err != nil {
-				return "", err
-			}
-			begin := time.Now()
-			if err := run.work(ctx, l, p, run); err != nil {
-				return "", fmt.Errorf("%s: %w", p.name, err)
-			}
-			took[p.name] = append(took[p.name], time.Since(begin).Seconds())
-			if p.name == "direct" {
-				continue
-			}
-			after, err := l.sidecar.Processor()
-			if err != nil {
-				return "", err
-			}
-			peak, err := l.sidecar.Peak()
-			if err != nil {
-				return "", err
-			}
-			processor = append(processor, (after - before).Seconds())
-			resident = append(resident, float64(peak)/(1<<20))
-		}
-		ratios = append(ratios, took["sidecar"][round]/took["direct"][round])
+	way := func(p *peer) process.Peer {
+		return process.Peer{Name: p.name, Work: func() error { return run.work(ctx, l, p, run) }}
 	}
-	of := func(s float64) string { return fmt.Sprintf("%.2f ms", s*1e3/float64(run.items)) }
-	cpu := of(middle(processor))
-	if run.size > 0 {
-		of = func(s float64) string { return fmt.Sprintf("%.0f MiB/s", float64(run.size)/(1<<20)/s) }
-		cpu = fmt.Sprintf("%.2f s/GiB", middle(processor)*(1<<30)/float64(run.size))
+	turns := process.Turns{
+		Label: run.name, Direct: way(l.peers[0]), Through: way(l.peers[1]), Sidecar: l.sidecar, Rounds: o.Rounds, Size: run.size, Items: run.items,
 	}
-	return fmt.Sprintf("| %s | %s | %s | **%.2f** | %s | %.1f |", run.label(), of(middle(took["direct"])), of(middle(took["sidecar"])), middle(ratios), cpu, middle(resident)), nil
-}
-
-func middle(all []float64) float64 {
-	if len(all) == 0 {
-		return 0
-	}
-	sorted := slices.Sorted(slices.Values(all))
-	return sorted[len(sorted)/2]
+	return turns.Row()
 }

@@ -1,15 +1,11 @@
 package main
 
 import (
-	"bufio"
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -20,7 +16,8 @@ import (
 
 	"github.com/chaperone-dev/chaperone/sidecar/policy"
 	"github.com/chaperone-dev/chaperone/sidecar/postgres"
-	"github.com/chaperone-dev/chaperone/test/bench/postgres/sidecar"
+	"github.com/chaperone-dev/chaperone/test/bench/measured"
+	"github.com/chaperone-dev/chaperone/test/bench/postgres/wiring"
 	"github.com/chaperone-dev/chaperone/test/bench/process"
 	"github.com/chaperone-dev/chaperone/test/postgresserver"
 )
@@ -66,7 +63,8 @@ func newLab(ctx context.Context, o *options) (l *lab, err error) {
 	if l.folder, err = os.MkdirTemp("", "chaperone-bench-"); err != nil {
 		return l, err
 	}
-	if err := l.build(ctx); err != nil {
+	l.program = filepath.Join(l.folder, "sidecar")
+	if err := measured.Build(ctx, "github.com/chaperone-dev/chaperone/test/bench/postgres/sidecar", l.program); err != nil {
 		return l, err
 	}
 	if l.operator, err = newOperator(); err != nil {
@@ -98,7 +96,7 @@ func newLab(ctx context.Context, o *options) (l *lab, err error) {
 			to = &l.secure
 		}
 		*to = append(*to, &peer{name: "direct", port: l.server.Port}, bouncer)
-		profile := o.profile
+		profile := o.Profile
 		if secure && profile != "" {
 			profile += ".tls"
 		}
@@ -106,7 +104,7 @@ func newLab(ctx context.Context, o *options) (l *lab, err error) {
 		if o.goroutines {
 			driver = postgres.Goroutines
 		}
-		side, err := l.startSidecar(secure, certificate, key, profile, driver)
+		side, err := l.startSidecar(ctx, secure, certificate, key, profile, driver)
 		if err != nil {
 			return l, err
 		}
@@ -125,17 +123,6 @@ func newLab(ctx context.Context, o *options) (l *lab, err error) {
 		}
 	}
 	return l, nil
-}
-
-// build makes the sidecar's program, linked as the one of the image is.
-func (l *lab) build(ctx context.Context) error {
-	l.program = filepath.Join(l.folder, "sidecar")
-	build := exec.CommandContext(ctx, "go", "build", "-tags", "netgo,osusergo", "-ldflags", `-s -w -linkmode external -extldflags "-static"`, "-o", l.program,
-		"github.com/chaperone-dev/chaperone/test/bench/postgres/sidecar/program")
-	if out, err := build.CombinedOutput(); err != nil {
-		return fmt.Errorf("building the sidecar: %w: %s", err, out)
-	}
-	return nil
 }
 
 // addSecond adds the peer of the flag.
@@ -214,44 +201,25 @@ func (l *lab) rules(secure bool) policy.Postgres {
 }
 
 // startSidecar runs the sidecar's PostgreSQL path, in a program of its own, with the memory limit that injected pods get.
-func (l *lab) startSidecar(secure bool, certificate, key []byte, profile string, driver postgres.Driver) (*peer, error) {
+func (l *lab) startSidecar(ctx context.Context, secure bool, certificate, key []byte, profile string, driver postgres.Driver) (*peer, error) {
 	pg := l.rules(secure)
 	folder, err := os.MkdirTemp(l.folder, "sidecar-")
 	if err != nil {
 		return nil, err
 	}
-	told, err := json.Marshal(sidecar.Wiring{
-		Set: policy.Set{Version: "1", Policies: []policy.Policy{{
+	p, at, err := measured.Start(ctx, l.program, wiring.Wiring{
+		Policy: policy.Policy{
 			Namespace: "bench", Name: "bench", Generation: 1, Enforcement: policy.Enforce, Egress: policy.Egress{Unmatched: policy.Deny},
 			Recording: policy.Recording{Durability: policy.Spool, OnFailure: policy.Block},
 			Targets:   []policy.Target{{Name: "app", Hosts: []string{"db.test"}, Port: 5432, Postgres: &pg}},
-		}}},
-		Host: "db.test", Upstream: l.server.Address(), User: user, Password: l.password, Certificate: certificate, Key: key,
+		},
+		Upstream: l.server.Address(), User: user, Password: l.password, Certificate: certificate, Key: key,
 		Broker: l.operator.address, BrokerRoot: l.operator.root, Folder: folder, Profile: profile, Driver: driver,
 	})
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.Command(l.program)
-	cmd.Stdin = bytes.NewReader(told)
-	cmd.Env = append(os.Environ(), "GOMEMLIMIT="+strconv.Itoa(128<<20/5*4))
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		return nil, err
-	}
-	p, err := process.Launch(cmd)
-	if err != nil {
-		return nil, err
-	}
-	line, err := bufio.NewReader(out).ReadString('\n')
-	if err != nil {
-		return nil, fmt.Errorf("the sidecar ended: %s", p.Errors())
-	}
-	port, err := strconv.Atoi(strings.TrimSpace(line))
-	if err != nil {
-		return nil, err
-	}
-	return &peer{name: "sidecar", port: port, process: p}, nil
+	return &peer{name: "sidecar", port: int(at.Port()), process: p}, nil
 }
 
 func (l *lab) peers(secure bool) []*peer {

@@ -17,7 +17,7 @@ type result struct {
 func (l *lab) measure(ctx context.Context, c *benchCase, o *options) (result, error) {
 	r := result{of: c, rounds: map[string][]sample{}}
 	peers := slices.Clone(l.peers(c.tls))
-	for range o.rounds {
+	for range o.Rounds {
 		for _, p := range peers {
 			s, err := l.sample(ctx, c, p, o.turn)
 			if err != nil {

@@ -1,25 +1,25 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
-	"encoding/json"
+	"context"
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strconv"
-	"strings"
 	"syscall"
 	"time"
 
 	"golang.org/x/crypto/ssh"
 
 	"github.com/chaperone-dev/chaperone/sidecar/trust"
+	"github.com/chaperone-dev/chaperone/test/bench/measured"
 	"github.com/chaperone-dev/chaperone/test/bench/process"
+	"github.com/chaperone-dev/chaperone/test/bench/ssh/wiring"
 	"github.com/chaperone-dev/chaperone/test/sshserver"
 )
 
@@ -45,7 +45,7 @@ type peer struct {
 	open       *ssh.Client
 }
 
-func newLab(o *options) (l *lab, err error) {
+func newLab(ctx context.Context, o *process.Options) (l *lab, err error) {
 	l = &lab{}
 	defer func() {
 		if err != nil {
@@ -71,11 +71,11 @@ func newLab(o *options) (l *lab, err error) {
 	}
 	through := &peer{name: "sidecar", key: key, knownHosts: filepath.Join(l.folder, "known-sidecar")}
 	l.peers = []*peer{direct, through}
-	return l, l.launch(through, o)
+	return l, l.launch(ctx, through, o)
 }
 
 // launch runs the sidecar in a process of its own, as the product does.
-func (l *lab) launch(p *peer, o *options) error {
+func (l *lab) launch(ctx context.Context, p *peer, o *process.Options) error {
 	keys, err := trust.LoadHostKeys(filepath.Join(l.folder))
 	if err != nil {
 		return err
@@ -86,30 +86,19 @@ func (l *lab) launch(p *peer, o *options) error {
 	if err := os.WriteFile(p.knownHosts, keys.KnownHosts([]trust.SSHHost{{Host: bench1, Port: 22}}), 0o644); err != nil {
 		return err
 	}
-	w, err := json.Marshal(wiring{Upstream: l.server.Address(), KnownHosts: l.server.KnownHosts(bench1, 22), Key: l.server.UserKey, Folder: l.folder, Profile: o.profile})
+	program := filepath.Join(l.folder, "program")
+	if err := measured.Build(ctx, "github.com/chaperone-dev/chaperone/test/bench/ssh/sidecar", program); err != nil {
+		return err
+	}
+	var at netip.AddrPort
+	l.sidecar, at, err = measured.Start(ctx, program, wiring.Wiring{
+		Upstream: l.server.Address(), Host: sshserver.Host, User: sshserver.User, KnownHosts: l.server.KnownHosts(bench1, 22), Key: l.server.UserKey,
+		Folder: l.folder, Profile: o.Profile,
+	})
 	if err != nil {
 		return err
 	}
-	self, err := os.Executable()
-	if err != nil {
-		return err
-	}
-	cmd := exec.Command(self, sidecarVerb)
-	cmd.Stdin = bytes.NewReader(w)
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		return err
-	}
-	if l.sidecar, err = process.Launch(cmd); err != nil {
-		return err
-	}
-	line, err := bufio.NewReader(out).ReadString('\n')
-	if err != nil {
-		return fmt.Errorf("the sidecar does not say its port: %w: %s", err, l.sidecar.Errors())
-	}
-	if p.port, err = strconv.Atoi(strings.TrimSpace(line)); err != nil {
-		return err
-	}
+	p.port = int(at.Port())
 	l.idle, err = l.sidecar.Resident()
 	return err
 }
@@ -156,10 +145,10 @@ func (l *lab) dial(p *peer) (*ssh.Client, error) {
 	})
 }
 
-// measure lets both peers take turns, another first each round, and returns a row of the table.
-func (l *lab) measure(c benchCase, o *options) (string, error) {
+// measure lets both peers take turns, and returns a row of the table.
+func (l *lab) measure(c benchCase, o *process.Options) (string, error) {
 	run := &c
-	if o.short {
+	if o.Short {
 		run = c.small()
 	}
 	for _, p := range l.peers {
@@ -170,57 +159,19 @@ func (l *lab) measure(c benchCase, o *options) (string, error) {
 		p.open = client
 		defer client.Close()
 	}
-	took := map[string][]float64{}
-	var ratios, processor, resident []float64
-	for round := range o.rounds {
-		for i := range l.peers {
-			p := l.peers[(i+round)%len(l.peers)]
-			l.sidecar.ForgetPeak()
-			before, err := l.sidecar.Processor()
-			if err != nil {
-				return "", err
-			}
-			begin := time.Now()
-			if err := run.work(l, p, run); err != nil {
-				return "", err
-			}
-			took[p.name] = append(took[p.name], time.Since(begin).Seconds())
-			if p.name == "direct" {
-				continue
-			}
-			after, err := l.sidecar.Processor()
-			if err != nil {
-				return "", err
-			}
-			peak, err := l.sidecar.Peak()
-			if err != nil {
-				return "", err
-			}
-			processor = append(processor, (after - before).Seconds())
-			resident = append(resident, float64(peak)/(1<<20))
-		}
-		ratios = append(ratios, took["sidecar"][round]/took["direct"][round])
+	way := func(p *peer) process.Peer {
+		return process.Peer{Name: p.name, Work: func() error { return run.work(l, p, run) }}
 	}
-	of := func(s float64) string { return fmt.Sprintf("%.2f ms", s*1e3/float64(run.items)) }
-	cpu := of(middle(processor))
-	if run.size > 0 {
-		of = func(s float64) string { return fmt.Sprintf("%.0f MiB/s", float64(run.size)/(1<<20)/s) }
-		cpu = fmt.Sprintf("%.2f s/GiB", middle(processor)*gigabyte/float64(run.size))
+	turns := process.Turns{
+		Label: run.name, Direct: way(l.peers[0]), Through: way(l.peers[1]), Sidecar: l.sidecar, Rounds: o.Rounds, Size: run.size, Items: run.items,
 	}
-	return fmt.Sprintf("| %s | %s | %s | **%.2f** | %s | %.1f |", run.label(), of(middle(took["direct"])), of(middle(took["sidecar"])), middle(ratios), cpu, middle(resident)), nil
-}
-
-func (c *benchCase) label() string {
-	if c.size > 0 {
-		return fmt.Sprintf("%s, %d MiB", c.name, c.size>>20)
-	}
-	return fmt.Sprintf("%s, %d times", c.name, c.items)
+	return turns.Row()
 }
 
 // memory measures what the sidecar holds with and without idle sessions.
-func (l *lab) memory(o *options) (string, error) {
+func (l *lab) memory(o *process.Options) (string, error) {
 	sessions := 200
-	if o.short {
+	if o.Short {
 		sessions = 10
 	}
 	settle := func() (int64, error) {
@@ -264,12 +215,4 @@ func (l *lab) memory(o *options) (string, error) {
 	}
 	return fmt.Sprintf("Memory: %.1f MiB before the first connection, %.1f MiB without one after the cases above, %.1f MiB with %d connections of one running command each: %.0f KB a session.",
 		float64(l.idle)/(1<<20), float64(idle)/(1<<20), float64(with)/(1<<20), sessions, float64(with-idle)/float64(sessions)/1000), nil
-}
-
-func middle(all []float64) float64 {
-	if len(all) == 0 {
-		return 0
-	}
-	sorted := slices.Sorted(slices.Values(all))
-	return sorted[len(sorted)/2]
 }
