@@ -242,6 +242,10 @@ bench-ssh: package-lists ## Measure the SSH path against direct connections (BEN
 bench-kube: assets ## Measure the Kubernetes path against direct requests (BENCH_ARGS=-short to try it).
 	@KUBEBUILDER_ASSETS=$(CLUSTER_DIR)/assets $(GO) run -tags $(TAGS) ./test/bench/kube $(BENCH_ARGS)
 
+.PHONY: bench-kube-cluster
+bench-kube-cluster: cluster-up images deploy ## Measure exec from pods of a real cluster, which is left running, with and without a policy.
+	@$(GO) run -tags $(TAGS) ./test/bench/kube/cluster $(BENCH_ARGS)
+
 ##@ Cluster (CLUSTER=current for the one that KUBECONFIG names, CLUSTER=kind for kind)
 
 .PHONY: cluster-up

@@ -19,7 +19,7 @@ func Build(ctx context.Context, pkg, file string) error {
 	build := exec.CommandContext(ctx, "go", "build", "-tags", "netgo,osusergo",
 		"-ldflags", `-s -w -linkmode external -extldflags "-static"`, "-o", file, pkg)
 	if out, err := build.CombinedOutput(); err != nil {
-		return fmt.Errorf("building the sidecar: %w: %s", err, out)
+		return fmt.Errorf("building %s: %w: %s", pkg, err, out)
 	}
 	return nil
 }
