@@ -63,7 +63,7 @@ func scanCards(r *rewriter) {
 				continue
 			}
 			if stop := cardAt(r.src, i, last); stop > 0 {
-				r.match(creditCard, i, stop, isSeparator)
+				r.match(creditCard, i, stop, &keepSeparators)
 				i, last = stop, stop
 			}
 			for i < end && digitAt(r.src, i) {

@@ -94,7 +94,7 @@ func scanCloudKeys(r *rewriter) {
 			if c := keyAt(r.src[:end], i, true); c > 0 {
 				body := i + len(credentials[c-1].prefix)
 				stop := body + bodyLength(&credentials[c-1], r.src[body:end])
-				r.match(cloudKey, body, stop, keepNothing)
+				r.match(cloudKey, body, stop, &keepNothing)
 				i = stop - 1
 			}
 		}
@@ -132,5 +132,3 @@ func bodyLength(c *credential, src []byte) int {
 	}
 	return n
 }
-
-func keepNothing(byte) bool { return false }

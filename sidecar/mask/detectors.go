@@ -135,7 +135,7 @@ type rewriter struct {
 
 // match replaces src[start:end], but for the bytes that keep names and for the last four letters and digits of
 // what is kept in part. Zero bytes stay too: they stand for what is not text (see flatten).
-func (r *rewriter) match(k kind, start, end int, keep func(byte) bool) {
+func (r *rewriter) match(k kind, start, end int, keep *kept) {
 	if !r.counts(start, end) {
 		return
 	}
@@ -146,13 +146,14 @@ func (r *rewriter) match(k kind, start, end int, keep func(byte) bool) {
 	if r.partial[k] && (k == creditCard || k == iban || k == usSSN) {
 		shown = 4
 	}
-	for i := end - 1; i >= start; i-- {
-		switch c := r.src[i]; {
-		case c == 0 || keep(c):
+	src, out := r.src[start:end], r.out[start:end]
+	for i := len(src) - 1; i >= 0; i-- {
+		switch {
+		case keep[src[i]]:
 		case shown > 0:
 			shown--
 		default:
-			r.out[i] = '*'
+			out[i] = '*'
 		}
 	}
 }
@@ -181,5 +182,20 @@ func (r *rewriter) replace(start, end int) {
 	}
 }
 
-// isSeparator keeps the separators of numbers.
-func isSeparator(c byte) bool { return class[c]&classSep != 0 }
+// kept are the bytes of a match that stay. Zero bytes always do.
+type kept [256]bool
+
+func keeping(bytes string) (k kept) {
+	k[0] = true
+	for _, b := range []byte(bytes) {
+		k[b] = true
+	}
+	return k
+}
+
+var (
+	keepNothing      = keeping("")
+	keepSeparators   = keeping(" -")
+	keepAddressMarks = keeping("@.")
+	keepLineBreaks   = keeping("\n\r")
+)

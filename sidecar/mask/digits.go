@@ -7,8 +7,11 @@ import (
 
 // cardRun returns the next run of digits and separators in which a card number could begin, or -1. Printed in groups, one
 // has four digits, a separator and three digits more, or six, a separator and thirteen (see grouped), else at least
-// twelve in a row. Where such digits are is found for 48 bytes at once.
+// twelve in a row. Where such digits are is found for 48 bytes at once; in a few bytes, any run of that length will do.
 func cardRun(src []byte, from int) (start, end int) {
+	if len(src)-from <= fewBytes {
+		return run(src, from, shortestCard, classDigit|classSep)
+	}
 	for spot := cardSpot(src, from); spot >= 0; spot = cardSpot(src, end) {
 		start, end = spot, spot
 		for start > from && class[src[start-1]]&(classDigit|classSep) != 0 {
@@ -24,6 +27,9 @@ func cardRun(src []byte, from int) (start, end int) {
 	}
 	return -1, -1
 }
+
+// fewBytes is up to how many bytes strides are faster than 48 at once.
+const fewBytes = 64
 
 // cardSpot returns where the next such digits begin, or -1.
 func cardSpot(src []byte, from int) int {

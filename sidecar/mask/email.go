@@ -21,7 +21,7 @@ func scanEmail(r *rewriter) {
 			continue
 		}
 		if end := domainEnd(r.src, at+1); end > 0 {
-			r.match(email, start, end, isAddressMark)
+			r.match(email, start, end, &keepAddressMarks)
 			from = end
 		}
 	}
@@ -71,7 +71,11 @@ func leadingLetters(label []byte) int {
 	if len(label) > 4 && (label[0]|0x20) == 'x' && (label[1]|0x20) == 'n' && label[2] == '-' && label[3] == '-' {
 		return len(label)
 	}
-	n, letters := 0, 0
+	n := 0
+	for n < len(label) && label[n]|0x20 >= 'a' && label[n]|0x20 <= 'z' {
+		n++
+	}
+	letters := n
 	for n < len(label) && (label[n] >= utf8.RuneSelf || label[n]|0x20 >= 'a' && label[n]|0x20 <= 'z') {
 		_, size := utf8.DecodeRune(label[n:])
 		n += size
@@ -82,5 +86,3 @@ func leadingLetters(label []byte) int {
 	}
 	return n
 }
-
-func isAddressMark(c byte) bool { return c == '@' || c == '.' }

@@ -49,7 +49,7 @@ func scanIBAN(r *rewriter) {
 		}
 		for i := start; i+shortestIBAN <= end; {
 			if stop := ibanAt(r.src, i); stop > 0 {
-				r.match(iban, i, stop, isSeparator)
+				r.match(iban, i, stop, &keepSeparators)
 				i = stop
 			} else {
 				i++

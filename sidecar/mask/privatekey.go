@@ -25,7 +25,7 @@ func scanPrivateKeys(r *rewriter) {
 			return
 		}
 		end := keyEnd(r.src, body, longestPEM)
-		r.match(privateKey, body, end, isLineBreak)
+		r.match(privateKey, body, end, &keepLineBreaks)
 		from = end
 	}
 }

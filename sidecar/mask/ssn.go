@@ -26,7 +26,7 @@ func scanSSN(r *rewriter) {
 		}
 		for i := start; i+lengthSSN <= end; i++ {
 			if shapeSSN(r.src, i) && issuedSSN(r.src[i:]) && aloneSSN(r.src, i) {
-				r.match(usSSN, i, i+lengthSSN, isSeparator)
+				r.match(usSSN, i, i+lengthSSN, &keepSeparators)
 				i += lengthSSN
 			}
 		}

@@ -109,7 +109,7 @@ func (s *Stream) scanKeys(r *rewriter) {
 		// The END line may have begun in what was flushed of the key.
 		flushed := min(s.inKey, len(pemBegin), s.emitted)
 		end := max(keyEnd(s.buf, s.emitted-flushed, longestPEM-s.inKey+flushed), s.emitted)
-		r.match(privateKey, s.emitted, min(end, r.to), isLineBreak)
+		r.match(privateKey, s.emitted, min(end, r.to), &keepLineBreaks)
 		if end >= r.to && s.inKey < longestPEM {
 			s.inKey += r.to - s.emitted
 			return
@@ -127,7 +127,7 @@ func (s *Stream) scanKeys(r *rewriter) {
 			continue
 		}
 		end := keyEnd(s.buf, body, longestPEM)
-		r.match(privateKey, body, min(end, r.to), isLineBreak)
+		r.match(privateKey, body, min(end, r.to), &keepLineBreaks)
 		if end >= r.to {
 			s.inKey = r.to - body
 			return

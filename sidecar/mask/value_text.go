@@ -13,12 +13,12 @@ const (
 	stars = 8
 	// modifierHeader is what the type modifier of varchar(n) and char(n) has on top of n (VARHDRSZ).
 	modifierHeader = 4
-	// kept is what Partial shows of a value, at most.
-	kept = 4
+	// revealed is what Partial shows of a value, at most.
+	revealed = 4
 )
 
 // shown is how many of n characters Partial shows.
-func shown(n int) int { return min(kept, n/2) }
+func shown(n int) int { return min(revealed, n/2) }
 
 func (v *value) text(dst []byte) []byte {
 	switch v.method {
@@ -52,6 +52,22 @@ func (v *value) width() int {
 // partial keeps the last characters, and spaces and dashes so that groups can be told.
 func partial(dst, src []byte) []byte {
 	hide := 0
+	if isASCII(src) { // which takes a tenth of the time
+		for _, c := range src {
+			if c != ' ' && c != '-' {
+				hide++
+			}
+		}
+		hide -= shown(hide)
+		dst = append(dst, src...)
+		for i := len(dst) - len(src); hide > 0; i++ {
+			if c := dst[i]; c != ' ' && c != '-' {
+				dst[i] = '*'
+				hide--
+			}
+		}
+		return dst
+	}
 	for _, c := range string(src) {
 		if c != ' ' && c != '-' {
 			hide++
@@ -69,6 +85,14 @@ func partial(dst, src []byte) []byte {
 		i += n
 	}
 	return dst
+}
+
+func isASCII(p []byte) bool {
+	var all byte
+	for _, c := range p {
+		all |= c
+	}
+	return all < utf8.RuneSelf
 }
 
 func (v *value) json(dst []byte) []byte {

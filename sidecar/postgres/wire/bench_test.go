@@ -74,3 +74,38 @@ func BenchmarkRows(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkMaskedRows is a 64 KiB read of rows, each with a protected column and a match.
+func BenchmarkMaskedRows(b *testing.B) {
+	c, _ := newCore(b, compiled(b, policy.Postgres{TLSMode: policy.TLSDisable, DefaultAction: policy.Allow, Masking: []policy.Masking{
+		{Columns: []string{"public.customers.card"}, Method: policy.MaskPartial}, {Detectors: []string{"CreditCard", "Email"}},
+	}}))
+	c.cfg.Record = func(record.Event) error { return nil }
+	c.Agent(encode(&pgproto3.Query{String: "SELECT 1, 'a', 'b', card, 'c' FROM customers"}))
+	text := func(name string) pgproto3.FieldDescription {
+		return pgproto3.FieldDescription{Name: []byte(name), DataTypeOID: 25}
+	}
+	_ = c.Server(encode(&pgproto3.RowDescription{Fields: []pgproto3.FieldDescription{
+		{Name: []byte("id"), DataTypeOID: 23}, text("name"), text("name"), text("card"), text("name"),
+	}}))
+	c.ToAgent(nil)
+	row := encode(&pgproto3.DataRow{Values: [][]byte{
+		[]byte("123"), []byte("customer number 123"), []byte("c123@mail.example"), []byte("4111111111111111"), []byte("a note of some forty characters, or so"),
+	}})
+	var all []byte
+	for len(all)+len(row) < 64<<10 {
+		all = append(all, row...)
+	}
+	read := make([]byte, len(all))
+	b.SetBytes(int64(len(read)))
+	b.ReportAllocs()
+	var a []byte
+	for b.Loop() {
+		copy(read, all)
+		if err := c.Server(read); err != nil {
+			b.Fatal(err)
+		}
+		_, a = c.ToAgent(a)
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(len(read)/len(row)), "ns/row")
+}

@@ -104,39 +104,40 @@ func (c *Core) dataRow(o *owed, frame []byte, alias bool) {
 		c.emit(frame, alias)
 		return
 	}
-	out, masked, ok := c.maskRow(o, p, frame)
+	masked, rebuilt, ok := c.maskRow(o, p, frame)
 	if !ok {
 		c.brokenf("a row that cannot be read")
 		return
 	}
 	o.run.masked += masked
-	if out == nil {
+	if !rebuilt {
 		c.emit(frame, alias)
-	} else {
-		c.toAgent.add(out)
 	}
 }
 
-// maskRow masks a DataRow. What keeps its length is replaced in place; out is nil when that was enough, else a
-// frame that is valid until the next call.
-func (c *Core) maskRow(o *owed, p *plan, frame []byte) (out []byte, masked int64, ok bool) {
+// maskRow masks a DataRow. What keeps its length is replaced in place; where something does not, the row has been sent
+// on rebuilt.
+func (c *Core) maskRow(o *owed, p *plan, frame []byte) (masked int64, rebuilt, ok bool) {
 	detectors := o.judged.rules.detectors
 	body := frame[header:]
 	if len(body) < 2 {
-		return nil, 0, false
+		return 0, false, false
 	}
 	n := int(binary.BigEndian.Uint16(body))
 	known := n == len(p.columns)
-	building := false
-	done := 0 // how much of frame has gone into c.row
+	var (
+		buf   []byte // the agent's, once the row is rebuilt there: from start on
+		start int
+		done  int // how much of frame is in buf
+	)
 	at := header + 2
 	for i := range n {
 		if len(frame)-at < 4 {
-			return nil, 0, false
+			return 0, false, false
 		}
 		size := int(int32(binary.BigEndian.Uint32(frame[at:])))
 		if size < -1 || size > len(frame)-at-4 {
-			return nil, 0, false
+			return 0, false, false
 		}
 		if size < 0 {
 			at += 4
@@ -147,43 +148,61 @@ func (c *Core) maskRow(o *owed, p *plan, frame []byte) (out []byte, masked int64
 		if known {
 			col = p.columns[i]
 		}
-		if col.treatment == treatDetect {
-			found, hits := detectors.Field(c.scratch, col.typ, col.format, value)
-			if hits > 0 {
-				masked += int64(hits)
-				if len(found) == size {
-					copy(value, found)
-				} else {
-					col.treatment = treatNull
-				}
-				c.scratch = keepScratch(found)
+		var found []byte // what takes the value's place
+		switch col.treatment {
+		case treatDetect:
+			var hits int
+			if found, hits = detectors.Field(c.scratch, col.typ, col.format, value); hits == 0 {
+				at += 4 + size
+				continue
 			}
-		}
-		if col.treatment == treatMask || col.treatment == treatNull {
-			if !building {
-				building = true
-				c.row = c.row[:0]
+			masked += int64(hits)
+			c.scratch = keepScratch(found)
+			if len(found) != size {
+				masked++
+				found, col.treatment = nil, treatNull
 			}
+		case treatMask:
 			masked++
-			c.row = append(c.row, frame[done:at]...)
-			c.row = c.replace(c.row, col, value)
-			done = at + 4 + size
+			out, null, err := c.masker.Append(c.scratch[:0], col.method, col.typ, col.typmod, col.format, value)
+			if null || err != nil { // what cannot be masked so that it stays valid is NULL
+				col.treatment = treatNull
+				break
+			}
+			found, c.scratch = out, keepScratch(out)
+		case treatNull:
+			masked++
+		default:
+			at += 4 + size
+			continue
+		}
+		if col.treatment != treatNull && len(found) == size {
+			copy(value, found)
+			at += 4 + size
+			continue
+		}
+		if !rebuilt {
+			rebuilt, buf = true, c.toAgent.own()
+			start = len(buf)
+		}
+		buf = append(buf, frame[done:at]...)
+		if col.treatment == treatNull {
+			buf = append(buf, 0xff, 0xff, 0xff, 0xff)
+		} else {
+			buf = append(binary.BigEndian.AppendUint32(buf, uint32(len(found))), found...)
 		}
 		at += 4 + size
+		done = at
 	}
 	if at != len(frame) {
-		return nil, 0, false
+		return 0, false, false
 	}
-	if !building {
-		return nil, masked, true
+	if rebuilt {
+		buf = append(buf, frame[done:]...)
+		binary.BigEndian.PutUint32(buf[start+1:], uint32(len(buf)-start-1))
+		c.toAgent.put(buf)
 	}
-	c.row = append(c.row, frame[done:]...)
-	binary.BigEndian.PutUint32(c.row[1:], uint32(len(c.row)-1))
-	out = c.row
-	if cap(c.row) > keep {
-		c.row = nil
-	}
-	return out, masked, true
+	return masked, rebuilt, true
 }
 
 // replace appends a value's replacement with its length. What cannot be masked so that it stays valid is NULL.
