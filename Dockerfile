@@ -19,9 +19,9 @@ RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/root/.cache
     CGO_ENABLED=1 go build -trimpath -tags netgo,osusergo \
     -ldflags "-s -w -linkmode external -extldflags '-static' -X main.version=${VERSION}" \
     -o /out/ ./cmd/operator ./cmd/sidecar
-# What evaluates the conditions of rules is a program of its own, without C.
+# What evaluates the conditions of rules and what interprets scripts are programs of their own, without C.
 RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/root/.cache/go-build \
-    CGO_ENABLED=0 go build -trimpath -tags netgo,osusergo -ldflags "-s -w" -o /out/ ./cmd/when
+    CGO_ENABLED=0 go build -trimpath -tags netgo,osusergo -ldflags "-s -w" -o /out/ ./cmd/when ./cmd/script
 
 FROM gcr.io/distroless/static-debian12:nonroot AS operator
 COPY --from=build /out/operator /operator
@@ -32,5 +32,6 @@ ENTRYPOINT ["/operator"]
 FROM gcr.io/distroless/static-debian12:nonroot AS sidecar
 COPY --from=build /out/sidecar /sidecar
 COPY --from=build /out/when /when
+COPY --from=build /out/script /script
 USER 65532:65532
 ENTRYPOINT ["/sidecar"]

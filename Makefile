@@ -57,12 +57,12 @@ demo: ## Build a cluster, install Chaperone, watch an agent work, be refused, wa
 
 ##@ Build
 
-.PHONY: build operator sidecar when kubectl-chaperone
-build: operator sidecar when kubectl-chaperone ## Build bin/operator, bin/sidecar, bin/when and the plugin, static so that they need no C library.
+.PHONY: build operator sidecar when script kubectl-chaperone
+build: operator sidecar when script kubectl-chaperone ## Build bin/operator, bin/sidecar, bin/when, bin/script and the plugin, static so that they need no C library.
 # Go knows what is stale; make does not.
 operator sidecar: %:
 	$(GO) build -tags $(TAGS) -ldflags '$(LDFLAGS) $(STATIC)' -o $(BIN)/$@ ./cmd/$@
-when:
+when script:
 	CGO_ENABLED=0 $(GO) build -tags $(TAGS) -ldflags '$(LDFLAGS)' -o $(BIN)/$@ ./cmd/$@
 kubectl-chaperone:
 	$(GO) build -tags $(TAGS) -ldflags '$(LDFLAGS) $(STATIC)' -o $(BIN)/$@ ./cmd/$@
@@ -275,11 +275,11 @@ assets: ## Build kube-apiserver, etcd and kubectl for the API tests.
 # Where Go programs look for the system's roots; an image without them verifies by a policy's own roots alone.
 ROOTS := $(wildcard /etc/ssl/certs/ca-certificates.crt)
 
-# The sidecar starts it where a policy has conditions.
-BESIDE_SIDECAR := --binary $(BIN)/when:/when
+# The sidecar starts them where a policy has conditions, or asks for scripts to be interpreted.
+BESIDE_SIDECAR := --binary $(BIN)/when:/when --binary $(BIN)/script:/script
 
 .PHONY: images
-images: operator sidecar when ## Make the images without Docker and load them into the cluster, with those of the demo and tests.
+images: operator sidecar when script ## Make the images without Docker and load them into the cluster, with those of the demo and tests.
 	@for program in operator sidecar; do \
 		beside=; if [ $$program = sidecar ]; then beside="$(BESIDE_SIDECAR)"; fi; \
 		$(CLUSTER_COMMAND) image scratch --name $(IMAGE_PREFIX)/$$program:$(IMAGE_TAG) -o $(CURDIR)/dist/$$program.tar \

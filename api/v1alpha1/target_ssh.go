@@ -42,6 +42,14 @@ type SSHTarget struct {
 	// +kubebuilder:default=Deny
 	// +optional
 	DefaultAction Action `json:"defaultAction,omitempty"`
+	// shell says what becomes of a command that is a script, more than one command whose words are known, and that would
+	// be refused or need an approval. Forward judges it as a whole. Interpret runs the shell's language in the sidecar
+	// and judges each command as the words that were made of it, when it comes to it; what is refused in between ends
+	// with status 126, and the script goes on as it says itself. Of several policies for one server each
+	// has to say so. Default: Forward.
+	//
+	// +optional
+	Shell ShellMode `json:"shell,omitempty"`
 	// masking replaces values in what commands and terminals print, before the agent sees it.
 	//
 	// +kubebuilder:validation:MaxItems=64
@@ -49,6 +57,16 @@ type SSHTarget struct {
 	// +optional
 	Masking []StreamMasking `json:"masking,omitempty"`
 }
+
+// ShellMode says who reads scripts.
+//
+// +kubebuilder:validation:Enum=Forward;Interpret
+type ShellMode string
+
+const (
+	ShellForward   ShellMode = "Forward"
+	ShellInterpret ShellMode = "Interpret"
+)
 
 // SSHCredentials is a key or password, or a certificate authority that signs user certificates for minutes.
 //

@@ -16,6 +16,7 @@ var banned = map[string]string{
 	"k8s.io/":                  "whatever else of Kubernetes' libraries: the sidecar speaks to the operator alone",
 	"sigs.k8s.io/":             "controller-runtime and its kind are the operator's",
 	"github.com/google/cel-go": "some 4 MiB of every idle sidecar, used or not; conditions are evaluated by cmd/when",
+	"mvdan.cc/sh/v3/interp":    "it can be made to panic and to take memory without bound; scripts are interpreted by cmd/script",
 	"cel.dev":                  "it is cel-go's",
 	"gocloud.dev":              "the bucket is the operator's; a sidecar must not be able to hold its credentials",
 	"github.com/onsi":          "a test library",

@@ -22,6 +22,7 @@ import (
 	"github.com/chaperone-dev/chaperone/sidecar/record"
 	"github.com/chaperone-dev/chaperone/sidecar/redirect/resolver"
 	"github.com/chaperone-dev/chaperone/sidecar/resident"
+	"github.com/chaperone-dev/chaperone/sidecar/script"
 	"github.com/chaperone-dev/chaperone/sidecar/session"
 	"github.com/chaperone-dev/chaperone/sidecar/ssh"
 	"github.com/chaperone-dev/chaperone/sidecar/trust"
@@ -99,7 +100,7 @@ func run(ctx context.Context, log logr.Logger) error {
 		Rules: policies.Current, Search: settings, Names: names, Resolver: nameservers,
 		Protocols: map[policy.Protocol]session.Protocol{
 			policy.ProtocolPostgres:   postgres.New(postgres.Options{HashKey: hashKey, Role: broker.Role}),
-			policy.ProtocolSSH:        ssh.New(ssh.Options{Host: host}),
+			policy.ProtocolSSH:        ssh.New(ssh.Options{Host: host, Scripts: script.New(layout.ScriptBinary)}),
 			policy.ProtocolKubernetes: kube.New(kube.Options{}),
 		},
 		Own:         pod.addresses,

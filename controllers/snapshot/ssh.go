@@ -10,6 +10,7 @@ func (c *converter) ssh(at Path, in *v1alpha1.SSHTarget) *policy.SSH {
 		User:          in.User,
 		Users:         in.Users,
 		KnownHosts:    c.knownHosts(at.Child("knownHosts"), &in.KnownHosts),
+		Interpret:     in.Shell == v1alpha1.ShellInterpret,
 		DefaultAction: action(in.DefaultAction, policy.Deny),
 		Masking:       c.streams(at.Child("masking"), in.Masking),
 	}

@@ -13,6 +13,8 @@ const (
 	// WhenBinary is the other program of that image: it evaluates the conditions of rules, and the sidecar starts
 	// it at the first policy that has one.
 	WhenBinary = "/when"
+	// ScriptBinary is the third: the sidecar starts it for each script that it interprets.
+	ScriptBinary = "/script"
 
 	// StateVolume (memory) is mounted read-write in our two containers alone: nameservers noted before any
 	// agent code ran, CA and host key, the last policy.

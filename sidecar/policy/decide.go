@@ -10,6 +10,7 @@ const (
 	RuleMasking      = "masking"      // would carry a protected value where it cannot be masked
 	RuleInference    = "inference"    // uses a protected column outside plain output
 	RuleConflict     = "conflict"     // the policies contradict each other on the destination
+	RuleInterpreted  = "interpreted"  // a script whose commands are judged one by one (ssh.shell: Interpret)
 	RuleAccess       = "access"       // the session itself waits for people (target.access)
 )
 

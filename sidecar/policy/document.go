@@ -171,7 +171,10 @@ type SSH struct {
 	CredentialsID  string `json:"credentialsID,omitempty"`
 	// Certified says that the credential is a certificate authority, which signs a key of the sidecar's for each
 	// connection.
-	Certified     bool      `json:"certified,omitempty"`
+	Certified bool `json:"certified,omitempty"`
+	// Interpret says that a script that would not run as it is is interpreted, and each of its commands judged as it
+	// comes.
+	Interpret     bool      `json:"interpret,omitempty"`
 	Rules         []Rule    `json:"rules,omitempty"`
 	DefaultAction Action    `json:"defaultAction"`
 	Masking       []Masking `json:"masking,omitempty"`

@@ -20,6 +20,8 @@ type SSHSettings struct {
 	Lease    LeaseRef
 	// Certified says that what is leased is a certificate for a key of the sidecar's own.
 	Certified bool
+	// Interpret says that every policy asks for scripts to be interpreted.
+	Interpret bool
 	// Masking holds every row of every policy. Rows of an Audit policy count too, because masking refuses nothing.
 	Masking []Masking
 }
@@ -38,7 +40,7 @@ func checkSSH(at string, s *SSH) error {
 }
 
 func mergeSSH(targets []*compiledTarget) (settings *SSHSettings, conflict string) {
-	s := &SSHSettings{}
+	s := &SSHSettings{Interpret: true}
 	var named, known, leased *compiledTarget // the targets that decided User, KnownHosts and Lease
 	for _, t := range targets {
 		ssh := t.target.SSH
@@ -48,6 +50,7 @@ func mergeSSH(targets []*compiledTarget) (settings *SSHSettings, conflict string
 		case ssh.User != "" && ssh.User != s.User:
 			conflict = "policies " + named.policy.name + " and " + t.policy.name + " name different users (ssh.user) for one destination"
 		}
+		s.Interpret = s.Interpret && ssh.Interpret
 		if len(ssh.Users) > 0 {
 			if s.Users == nil {
 				s.Users = slices.Clone(ssh.Users)

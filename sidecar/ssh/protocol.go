@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/chaperone-dev/chaperone/sidecar/script"
 	"github.com/chaperone-dev/chaperone/sidecar/session"
 	"github.com/chaperone-dev/chaperone/sidecar/trust"
 )
@@ -26,6 +27,8 @@ type Options struct {
 	// KeepaliveInterval is how long the target may be silent before it is asked for a sign of life, which it has as
 	// long again to give; default 1 min.
 	KeepaliveInterval time.Duration
+	// Scripts interprets scripts, where policies ask for that. Without it none is.
+	Scripts *script.Interpreter
 }
 
 // Protocol implements session.Protocol. It is safe for concurrent use, and one serves all of a pod's connections.

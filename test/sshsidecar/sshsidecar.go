@@ -20,10 +20,12 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"github.com/chaperone-dev/chaperone/sidecar/policy"
+	"github.com/chaperone-dev/chaperone/sidecar/script"
 	"github.com/chaperone-dev/chaperone/sidecar/session"
 	"github.com/chaperone-dev/chaperone/sidecar/session/sessiontest"
 	sidecarssh "github.com/chaperone-dev/chaperone/sidecar/ssh"
 	"github.com/chaperone-dev/chaperone/sidecar/trust"
+	"github.com/chaperone-dev/chaperone/test/scriptprogram"
 	"github.com/chaperone-dev/chaperone/test/sshserver"
 )
 
@@ -111,7 +113,11 @@ func Start(t testing.TB, server *sshserver.Server, target policy.SSH, change ...
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.protocol = sidecarssh.New(sidecarssh.Options{Host: signers, ConnectTimeout: 30 * time.Second})
+	options := sidecarssh.Options{Host: signers, ConnectTimeout: 30 * time.Second}
+	if target.Interpret {
+		options.Scripts = script.New(scriptprogram.Build(t))
+	}
+	s.protocol = sidecarssh.New(options)
 	if s.listener, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
 		t.Fatal(err)
 	}

@@ -7,11 +7,11 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"runtime"
 	"syscall"
 	"time"
 
 	"github.com/chaperone-dev/chaperone/sidecar/policy/when/wire"
+	"github.com/chaperone-dev/chaperone/sidecar/process"
 )
 
 // environment is all that the program gets of ours: nothing. It shares the container's memory limit; a condition
@@ -46,28 +46,18 @@ func start(program string) (*child, error) {
 	cmd := exec.CommandContext(ctx, program) //nolint:gosec // the path is a constant of the layout
 	cmd.Env, cmd.Dir = environment, "/"
 	cmd.Stdin, cmd.Stdout = theirIn, theirOut
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	started := make(chan error)
-	go func() {
-		// The signal comes when the thread ends that started the child (PR_SET_PDEATHSIG(2const)): this one waits.
-		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
-		err := cmd.Start()
-		theirIn.Close()
-		theirOut.Close()
-		if err == nil {
-			c.pid = cmd.Process.Pid
-		}
-		started <- err
-		if err == nil {
-			c.status = cmd.Wait()
-			close(c.ended)
-		}
-	}()
-	if err := <-started; err != nil {
+	ended, err := process.Start(cmd)
+	theirIn.Close()
+	theirOut.Close()
+	if err != nil {
 		c.release()
 		return nil, err
 	}
+	c.pid = cmd.Process.Pid
+	go func() {
+		c.status = <-ended
+		close(c.ended)
+	}()
 	return c, nil
 }
 

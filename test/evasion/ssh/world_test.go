@@ -142,6 +142,16 @@ func policies() map[string]policy.SSH {
 	}
 }
 
+// interpreting are the same policies, asking for scripts to be interpreted.
+func interpreting() map[string]policy.SSH {
+	out := policies()
+	for name, p := range out {
+		p.Interpret = true
+		out[name] = p
+	}
+	return out
+}
+
 func yes() *bool { b := true; return &b }
 
 // direct connects to the server past the sidecar.
