@@ -1,5 +1,5 @@
-// Command cluster measures an exec as an agent in a real cluster sees it: through API server, kubelet, containerd and runc.
-// Two pods are alike but for the policy that selects one of them; in turns each runs `true` in a third one's container, and
+// Command cluster measures a get and an exec as an agent in a real cluster has them: an exec goes through API server, kubelet,
+// containerd and runc. Two pods are alike but for the policy that selects one of them; in turns each does the same thing, and
 // takes the time itself.
 package main
 
@@ -15,8 +15,11 @@ import (
 	"github.com/chaperone-dev/chaperone/test/environment"
 )
 
-// ways are how an exec is done, as the client names them.
-var ways = []string{"client-go WebSocket", "client-go SPDY", "kubectl WebSocket", "kubectl SPDY"}
+// ways are what is done and how, as the client names them.
+var ways = []string{
+	"get by client-go", "get by kubectl",
+	"exec by client-go over WebSocket", "exec by client-go over SPDY", "exec by kubectl over WebSocket", "exec by kubectl over SPDY",
+}
 
 // warmUp is how often each pod does it before it counts.
 const warmUp = 5
@@ -61,7 +64,7 @@ func bench(ctx context.Context, o *process.Options) (text string, err error) {
 		pods = append(pods, p)
 	}
 	text = fmt.Sprintf("%s; %d times in turns; `%s`\n\n", process.Machine(), o.Rounds, process.Command("kube/cluster")) +
-		"| exec `true` in a pod | direct, median | sidecar, median | **sidecar / direct** |\n|---|---:|---:|---:|\n"
+		"| case | direct, median | sidecar, median | **sidecar / direct** |\n|---|---:|---:|---:|\n"
 	for _, way := range ways {
 		if !o.Run.MatchString(way) {
 			continue

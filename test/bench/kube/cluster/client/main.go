@@ -1,6 +1,6 @@
-// Command client runs `true` in another pod's container each time that it is told to, as what runs in a pod does it: with
-// the account, the token and the root that the pod has been given. For each line that it reads, the name of a way to do it,
-// it prints how many nanoseconds that took.
+// Command client gets a ConfigMap, or runs `true` in another pod's container, each time that it is told to, as what runs in a
+// pod does it: with the account, the token and the root that the pod has been given. For each line that it reads, which says
+// what is to be done, it prints how many nanoseconds that took.
 package main
 
 import (
@@ -16,6 +16,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
@@ -38,6 +39,7 @@ func serve() error {
 	if err != nil {
 		return err
 	}
+	config.QPS = -1 // no limit: its default is five requests a second
 	client, err := kubernetes.NewForConfig(config)
 	if err != nil {
 		return err
@@ -45,12 +47,21 @@ func serve() error {
 	at := client.CoreV1().RESTClient().Post().Resource("pods").Namespace(string(namespace)).Name("worker").SubResource("exec").
 		VersionedParams(&corev1.PodExecOptions{Container: "main", Command: []string{"true"}, Stdout: true, Stderr: true}, scheme.ParameterCodec).URL()
 	ways := map[string]func() error{
-		"client-go WebSocket": func() error {
+		"get by client-go": func() error {
+			_, err := client.CoreV1().ConfigMaps(string(namespace)).Get(context.Background(), "kube-root-ca.crt", metav1.GetOptions{})
+			return err
+		},
+		"get by kubectl": func() error { return kubectl("", "get", "configmap", "kube-root-ca.crt") },
+		"exec by client-go over WebSocket": func() error {
 			return stream(remotecommand.NewWebSocketExecutor(config, http.MethodGet, at.String()))
 		},
-		"client-go SPDY":    func() error { return stream(remotecommand.NewSPDYExecutor(config, http.MethodPost, at)) },
-		"kubectl WebSocket": func() error { return kubectl("KUBECTL_REMOTE_COMMAND_WEBSOCKETS=true") },
-		"kubectl SPDY":      func() error { return kubectl("KUBECTL_REMOTE_COMMAND_WEBSOCKETS=false") },
+		"exec by client-go over SPDY": func() error { return stream(remotecommand.NewSPDYExecutor(config, http.MethodPost, at)) },
+		"exec by kubectl over WebSocket": func() error {
+			return kubectl("KUBECTL_REMOTE_COMMAND_WEBSOCKETS=true", "exec", "worker", "-c", "main", "--", "true")
+		},
+		"exec by kubectl over SPDY": func() error {
+			return kubectl("KUBECTL_REMOTE_COMMAND_WEBSOCKETS=false", "exec", "worker", "-c", "main", "--", "true")
+		},
 	}
 	lines := bufio.NewScanner(os.Stdin)
 	for lines.Scan() {
@@ -74,8 +85,8 @@ func stream(e remotecommand.Executor, err error) error {
 	return e.StreamWithContext(context.Background(), remotecommand.StreamOptions{Stdout: io.Discard, Stderr: io.Discard})
 }
 
-func kubectl(environment string) error {
-	cmd := exec.Command("kubectl", "exec", "worker", "-c", "main", "--", "true")
+func kubectl(environment string, args ...string) error {
+	cmd := exec.Command("kubectl", args...)
 	cmd.Env = append(os.Environ(), environment)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("%w: %s", err, strings.TrimSpace(string(bytes.ToValidUTF8(out, nil))))
