@@ -28,7 +28,8 @@ type Options struct {
 	IdleTimeout time.Duration
 	// ConnectTimeout bounds reaching the API server; default 20 s.
 	ConnectTimeout time.Duration
-	// WriteTimeout is how long one write to the agent may make no progress; default 2 min.
+	// WriteTimeout is how long one write to the agent may make no progress; default 2 min. What the API server does not take is
+	// waited for without limit.
 	WriteTimeout time.Duration
 	// FlushTimeout bounds how long a command waits for its record to be acknowledged; default 15 s.
 	FlushTimeout time.Duration

@@ -21,12 +21,15 @@ import (
 
 // end is one side's connection. Writes come from several goroutines.
 type end struct {
-	conn    net.Conn
-	r       *bufio.Reader
+	conn net.Conn
+	r    *bufio.Reader
+	// timeout is how long one write may make no progress; 0: without limit.
 	timeout time.Duration
 	mu      sync.Mutex // orders writes, and guards frame
 	frame   []byte
 	deaf    atomic.Bool // the peer takes no more, and may have said something before
+	// writes counts beginnings and ends of writes: it is odd while there is one.
+	writes atomic.Uint64
 
 	deadlines sync.Mutex // guards until, and orders deadlines; mu is held for as long as a write takes
 	until     time.Time  // when the last write has to be over, if there is one
@@ -55,13 +58,17 @@ func (e *end) build(appending func(dst []byte) ([]byte, error)) error {
 
 func (e *end) sendLocked(p []byte) error {
 	e.deadlines.Lock()
-	at := time.Now().Add(e.timeout)
-	if !e.until.IsZero() {
-		at = e.until
+	at := e.until
+	if at.IsZero() && e.timeout > 0 {
+		at = time.Now().Add(e.timeout)
 	}
-	_ = e.conn.SetWriteDeadline(at)
+	if !at.IsZero() {
+		_ = e.conn.SetWriteDeadline(at)
+	}
 	e.deadlines.Unlock()
+	e.writes.Add(1)
 	_, err := e.conn.Write(p)
+	e.writes.Add(1)
 	if errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET) {
 		e.deaf.Store(true)
 	}
@@ -116,6 +123,7 @@ func (r *relay) serve(up *upgrading, granted *session.Grant) {
 	ctx := r.x.r.Context()
 	stop := context.AfterFunc(ctx, func() { r.cut(interruption(ctx)) })
 	defer stop()
+	defer r.attend()()
 	done := make(chan struct{})
 	go func() {
 		defer close(done)

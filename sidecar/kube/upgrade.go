@@ -107,7 +107,8 @@ func (x *exchange) connectStreams(granted *session.Grant, result *record.Event) 
 	defer agent.Close()
 	_ = agent.SetDeadline(time.Time{})
 	_ = conn.SetDeadline(time.Time{})
-	r := &relay{x: x, result: result, agent: newEnd(agent, buffered.Reader, x.opts.WriteTimeout), up: newEnd(conn.Conn, conn.reader, x.opts.WriteTimeout)}
+	// A program may have better things to do than to read its input, for as long as it likes.
+	r := &relay{x: x, result: result, agent: newEnd(agent, buffered.Reader, x.opts.WriteTimeout), up: newEnd(conn.Conn, conn.reader, 0)}
 	if err := r.agent.send(up.answer()); err != nil {
 		return errAgentGone
 	}
@@ -171,6 +172,9 @@ func (u *upgrading) offer(lines, known []string, base64 bool) {
 	}
 }
 
+// answering is how long the API server may take to answer: it asks a kubelet first, which starts the program.
+const answering = 2 * time.Minute
+
 // base64 tells whether the agent's messages are text.
 func (u *upgrading) base64() bool { return encoded[u.answered] != "" }
 
@@ -198,8 +202,7 @@ func (x *exchange) ask101(conn *link, u *upstream, up *upgrading) (*http.Respons
 		},
 		Host: u.host, Header: header, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 	}
-	// The API server asks a kubelet, which starts the program, before it answers.
-	_ = conn.SetDeadline(time.Now().Add(x.opts.WriteTimeout))
+	_ = conn.SetDeadline(time.Now().Add(answering))
 	if err := request.Write(conn); err != nil {
 		return nil, err
 	}

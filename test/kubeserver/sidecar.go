@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/go-logr/logr"
 	"k8s.io/client-go/rest"
@@ -57,6 +58,15 @@ func Front(ctx context.Context, dir, address, token string, caPEM []byte, target
 
 // FrontOf is Front of an API server that the policy has another name for.
 func FrontOf(ctx context.Context, dir, host, address, token string, caPEM []byte, target policy.Kubernetes, change ...func(*policy.Policy)) (*Sidecar, error) {
+	return front(ctx, dir, host, address, token, caPEM, target, kube.Options{}, change...)
+}
+
+// FrontWithin is Front with another kube.Options.WriteTimeout.
+func FrontWithin(ctx context.Context, bound time.Duration, dir, address, token string, caPEM []byte, target policy.Kubernetes) (*Sidecar, error) {
+	return front(ctx, dir, "localhost", address, token, caPEM, target, kube.Options{WriteTimeout: bound})
+}
+
+func front(ctx context.Context, dir, host, address, token string, caPEM []byte, target policy.Kubernetes, options kube.Options, change ...func(*policy.Policy)) (*Sidecar, error) {
 	s := &Sidecar{Log: &sessiontest.Log{}, Desk: sessiontest.NewDesk(), host: host, upstream: address, dir: dir}
 	if err := s.Apply(target, change...); err != nil {
 		return nil, err
@@ -74,7 +84,8 @@ func FrontOf(ctx context.Context, dir, host, address, token string, caPEM []byte
 	if s.leaves, err = trust.NewLeaves(s.authority); err != nil {
 		return nil, err
 	}
-	s.protocol = kube.New(kube.Options{TokenFile: filepath.Join(dir, "kube-token"), CAFile: filepath.Join(dir, "kube-ca.crt")})
+	options.TokenFile, options.CAFile = filepath.Join(dir, "kube-token"), filepath.Join(dir, "kube-ca.crt")
+	s.protocol = kube.New(options)
 	if s.listener, err = new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0"); err != nil {
 		return nil, err
 	}
