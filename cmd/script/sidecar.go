@@ -122,7 +122,7 @@ func (s *sidecar) command(_ context.Context, c program.Command) (uint8, error) {
 	s.last++
 	number := s.last
 	s.waiting[number] = answers
-	err := s.send(wire.Message{Kind: wire.Run, Number: number, Words: c.Argv})
+	err := s.send(wire.Message{Kind: wire.Run, Number: number, Dir: c.Dir, Words: c.Argv})
 	s.mu.Unlock()
 	if err != nil {
 		return 0, err

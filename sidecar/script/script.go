@@ -36,10 +36,18 @@ func (p *Pipes) Close() {
 	}
 }
 
+// Command is what a script comes to.
+type Command struct {
+	// Dir is where it runs; empty for the user's home. It is absolute, or begins with ./
+	Dir string
+	// Argv are its words, at least one.
+	Argv []string
+}
+
 // Runner decides about a command and runs it. It calls start once, if it runs it, and has closed those pipes when it
 // returns the exit status. It is called by several goroutines at once, wire.MaxCommands at most, and returns soon once
 // ctx has ended.
-type Runner func(ctx context.Context, argv []string, start func() (*Pipes, error)) (status uint8)
+type Runner func(ctx context.Context, c Command, start func() (*Pipes, error)) (status uint8)
 
 // environment is all that the program gets of ours: nothing. Its memory is bounded by itself (confine.Memory); the
 // runtime collects before that.

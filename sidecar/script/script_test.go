@@ -50,7 +50,8 @@ func interpret(ctx context.Context, t testing.TB, i *script.Interpreter, text, s
 	copying.Go(func() { _, _ = io.Copy(&stderr, errR); errR.Close() })
 	var mu sync.Mutex
 	out.status, out.err = i.Run(ctx, text, script.Pipes{Stdin: inR, Stdout: outW, Stderr: errW},
-		func(ctx context.Context, argv []string, start func() (*script.Pipes, error)) uint8 {
+		func(ctx context.Context, c script.Command, start func() (*script.Pipes, error)) uint8 {
+			argv := c.Argv
 			mu.Lock()
 			out.ran = append(out.ran, shell.Quote(argv))
 			mu.Unlock()
@@ -62,7 +63,11 @@ func interpret(ctx context.Context, t testing.TB, i *script.Interpreter, text, s
 				return 255
 			}
 			defer p.Close()
+			if argv[0] == "cd" {
+				argv = []string{"sh", "-c", shell.Quote(argv)}
+			}
 			cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
+			cmd.Dir = c.Dir
 			cmd.Stdin, cmd.Stdout, cmd.Stderr = p.Stdin, p.Stdout, p.Stderr
 			if err := cmd.Run(); err != nil && cmd.ProcessState == nil {
 				return 127
@@ -108,6 +113,11 @@ func TestAScriptRunsAsAShellWouldRunIt(t *testing.T) {
 		{"stderr joins", `sh -c 'echo e >&2' 2>&1 | rev`, "", "e\n", 0},
 		{"a function", `f() { printf "$1"; return 3; }; f x; echo $?`, "", "x3\n", 0},
 		{"an exported variable", `export A=1; B=2; C=3 sh -c 'echo "$A$B$C"'`, "", "13\n", 0},
+		{"a folder", `cd /usr && pwd && (cd bin; pwd); pwd`, "", "/usr\n/usr/bin\n/usr\n", 0},
+		{"a folder that is not there", `cd /nowhere && pwd; echo $?`, "", "1\n", 0},
+		{"a test of a file", `if [ -d /usr ] && ! test -e /nowhere; then echo yes; fi`, "", "yes\n", 0},
+		{"a test of a file that is not there", `[ -f /nowhere ]`, "", "", 1},
+		{"a test of words", `[ a = a ] && test b != a && echo yes`, "", "yes\n", 0},
 		{"a variable that is not set", `rm -rf "$nothing/x"`, "", "", 1},
 		{"one that is not set but provided for", `echo "${nothing:-something}"`, "", "something\n", 0},
 	} {
@@ -205,7 +215,8 @@ func FuzzInterpret(f *testing.F) {
 		}
 		ctx := within(t, 2*time.Minute)
 		_, err := i.Run(ctx, text, script.Pipes{Stdin: inR, Stdout: outW, Stderr: errW},
-			func(ctx context.Context, argv []string, start func() (*script.Pipes, error)) uint8 {
+			func(ctx context.Context, c script.Command, start func() (*script.Pipes, error)) uint8 {
+				argv := c.Argv
 				if len(argv) == 0 || strings.Contains(strings.Join(argv, ""), "\x00") {
 					t.Errorf("%q comes to %q", text, argv)
 				}

@@ -81,7 +81,7 @@ func (s *served) begin(number uint32) bool {
 }
 
 func (s *served) command(ctx context.Context, m wire.Message) {
-	status := s.runner(ctx, m.Words, func() (*Pipes, error) { return s.start(m.Number) })
+	status := s.runner(ctx, Command{m.Dir, m.Words}, func() (*Pipes, error) { return s.start(m.Number) })
 	s.mu.Lock()
 	s.runs--
 	s.mu.Unlock()

@@ -56,9 +56,9 @@ func says(t testing.TB, packets ...string) (uint8, error) {
 		}
 	}()
 	var running atomic.Int32
-	s := &served{socket: ours, runner: func(ctx context.Context, argv []string, start func() (*Pipes, error)) uint8 {
-		if running.Add(1) > wire.MaxCommands || len(argv) == 0 {
-			t.Errorf("asked to run %q", argv)
+	s := &served{socket: ours, runner: func(ctx context.Context, c Command, start func() (*Pipes, error)) uint8 {
+		if running.Add(1) > wire.MaxCommands || len(c.Argv) == 0 {
+			t.Errorf("asked to run %q", c)
 		}
 		defer running.Add(-1)
 		p, err := start()

@@ -154,9 +154,13 @@ func (ch *channel) connect(number uint64) (theirs script.Pipes, outputs func() p
 }
 
 // command implements script.Runner.
-func (s *scriptRun) command(ctx context.Context, argv []string, start func() (*script.Pipes, error)) uint8 {
+func (s *scriptRun) command(ctx context.Context, cmd script.Command, start func() (*script.Pipes, error)) uint8 {
 	ch, c := s.ch, s.ch.c
-	p := recognise("exec", shell.Quote(argv), s.up.user, false)
+	text := shell.Quote(cmd.Argv)
+	if cmd.Dir != "" {
+		text = shell.Quote([]string{"cd", cmd.Dir}) + " && " + text
+	}
+	p := recognise("exec", text, s.up.user, false)
 	number, err := c.gate(ctx, subject{commands: p.commands, text: p.text, say: ch.say, digest: ch.digest(p, s.up.user),
 		justification: session.Justification(ch.why, c.masking().Text)})
 	if err == nil {

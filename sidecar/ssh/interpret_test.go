@@ -22,12 +22,22 @@ func interpreted(rules ...policy.Rule) policy.SSH {
 }
 
 // tools are programs that a script may use in these tests.
-var tools = allow("printf", "cat", "rev", "wc", "head", "yes", "ls", "seq", "sort", "grep", "env", "id", "expr", "printenv", "sleep", "pwd")
+var tools = allow("printf", "cat", "rev", "wc", "head", "yes", "ls", "seq", "sort", "grep", "env", "id", "expr", "printenv", "sleep", "pwd", "test")
+
+var moves = policy.Rule{Name: "moves", Match: policy.Match{Programs: []string{"cd"}}, Action: policy.Allow}
 
 func TestAScriptIsInterpreted(t *testing.T) {
 	needServer(t)
+	folder := filepath.Join(server.HomeOf(sshserver.User), "folder")
+	if err := os.Mkdir(folder, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(folder) })
+	if err := os.WriteFile(filepath.Join(folder, "file"), []byte("file\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
 	computed := policy.Rule{Name: "computed", Match: policy.Match{Programs: []string{"printenv"}, Unresolved: yes()}, Action: policy.Allow}
-	s := sshsidecar.Start(t, server, interpreted(computed, tools))
+	s := sshsidecar.Start(t, server, interpreted(computed, moves, tools))
 	tests := map[string]struct {
 		command, stdin string
 		want           result
@@ -48,7 +58,11 @@ func TestAScriptIsInterpreted(t *testing.T) {
 		"words with quotes, as they are":     {`x="it's \$HOME"; printf '%s' "$x"`, "", result{`it's $HOME`, "", 0}},
 		"a variable that it exports":         {"export CANARY=1; printenv CANARY", "", result{"1\n", "", 0}},
 		"one for a single command":           {"X=2; CANARY=$X printenv CANARY", "", result{"2\n", "", 0}},
-		"a file that is tested there":        {"X=/nowhere; if ls $X >/dev/null 2>&1; then echo there; else echo not; fi", "", result{"not\n", "", 0}},
+		"a folder":                           {"cd /usr && X=pwd && $X && cd bin && $X", "", result{"/usr\n/usr/bin\n", "", 0}},
+		"a folder in the home":               {"X=folder; cd $X; pwd; cat file | rev; (cd /; pwd); ls", "", result{server.HomeOf(sshserver.User) + "/folder\nelif\n/\nfile\n", "", 0}},
+		"a folder that is not there":         {"X=/nowhere; cd $X 2>/dev/null || echo no; pwd", "", result{"no\n" + server.HomeOf(sshserver.User) + "\n", "", 0}},
+		"files that are tested":              {"for f in folder folder/file nothing; do if [ -d $f ]; then echo d; elif test -e $f; then echo f; else echo n; fi; done", "", result{"d\nf\nn\n", "", 0}},
+		"a command that fails":               {"X=/nowhere; if ls $X >/dev/null 2>&1; then echo there; else echo not; fi", "", result{"not\n", "", 0}},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -79,6 +93,8 @@ func TestACommandOfAScriptIsJudgedAsItsWords(t *testing.T) {
 		"in the middle of the script":    {"X=rm; echo a; $X " + canary + "; echo $?", result{"a\n126\n", "", 0}},
 		"in a pipe":                      {"X=rm; $X " + canary + " | cat; echo on", result{"on\n", "", 0}},
 		"in a function":                  {"ls() { rm \"$1\"; }; ls " + canary, result{"", "", 126}},
+		"in a folder that it went to":    {"cd " + filepath.Dir(canary) + "; X=rm; $X " + filepath.Base(canary), result{"", "", 126}},
+		"behind a test of the file":      {"X=rm; [ -f " + canary + " ] && $X " + canary, result{"", "", 126}},
 		"through a wrapper":              {"X=rm; env $X " + canary, result{"", "", 126}},
 		"through another shell":          {"X=rm; sh -c \"$X " + canary + "\"", result{"", "", 126}},
 		"in a subshell that set -e ends": {"set -e; X=rm; (echo a; $X " + canary + "; echo b)", result{"a\n", "", 126}},
@@ -238,7 +254,9 @@ func TestWhatCannotBeInterpretedIsRefusedInWords(t *testing.T) {
 		"X=a; echo $X > file":            "redirections",
 		"X=a; cat < $X":                  "redirections",
 		"ls *.txt":                       "patterns",
-		"cd /tmp && ls *":                "cd is not available",
+		"cd /tmp && ls *":                "denied: cd is not allowed", // with the status of cd
+		"X=a; cd ..; ls $X":              "cd with ..",
+		"X=a; [[ -f $X ]]":               "[ ] asks the server",
 		"rm -rf $HOME/x":                 "HOME is the server's",
 		"X=a; ls ~/$X":                   "~ is not available",
 		"X=a; sleep 1 & echo $X":         "background",
@@ -256,7 +274,7 @@ func TestWhatCannotBeInterpretedIsRefusedInWords(t *testing.T) {
 	} {
 		t.Run(command, func(t *testing.T) {
 			got := run(t, s.Command("ssh", Host, command), "")
-			if !strings.Contains(got.stderr, words) || got.status != 126 && words != "unbound" {
+			if !strings.Contains(got.stderr, words) || got.status != 126 && words != "unbound" && !strings.HasPrefix(words, "denied: cd") {
 				t.Errorf("got %+v, which does not say %q", got, words)
 			}
 		})

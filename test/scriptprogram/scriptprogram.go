@@ -2,43 +2,42 @@
 package scriptprogram
 
 import (
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"sync"
+	"strings"
 	"testing"
-
-	// What the program is made of, so that a test is not cached that ran another.
-	_ "github.com/chaperone-dev/chaperone/sidecar/script/confine"
-	_ "github.com/chaperone-dev/chaperone/sidecar/script/program"
 )
 
-// build builds it once for a test's process, in a folder of the user's cache that all of them share: Go's own cache makes
-// that fast, and whoever still runs the one before keeps it.
-var build = sync.OnceValues(func() (string, error) {
-	cache, err := os.UserCacheDir()
-	if err != nil {
-		return "", err
-	}
-	dir := filepath.Join(cache, "chaperone-test")
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return "", err
-	}
-	cmd := exec.Command("go", "build", "-tags", "netgo,osusergo", "-ldflags", "-s -w", "-o", dir, "github.com/chaperone-dev/chaperone/cmd/script")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("building: %w\n%s", err, out)
-	}
-	return filepath.Join(dir, "script"), nil
-})
-
-// Build returns the path of the program.
+// Build builds the program into a folder of the test and returns its path.
 func Build(t testing.TB) string {
 	t.Helper()
-	path, err := build()
-	if err != nil {
-		t.Fatal(err)
+	look(t)
+	path := filepath.Join(t.TempDir(), "script")
+	cmd := exec.Command("go", "build", "-tags", "netgo,osusergo", "-ldflags", "-s -w", "-o", path, "github.com/chaperone-dev/chaperone/cmd/script")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("building: %v\n%s", err, out)
 	}
 	return path
+}
+
+// look has go test notice what the program is made of, so that no result is cached of another one.
+func look(t testing.TB) {
+	t.Helper()
+	root, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}").Output()
+	if err != nil {
+		t.Fatalf("looking for the module: %v", err)
+	}
+	for _, folder := range []string{"cmd/script", "sidecar/script/program", "sidecar/script/confine", "sidecar/script/wire"} {
+		files, err := filepath.Glob(filepath.Join(strings.TrimSpace(string(root)), folder, "*.go"))
+		if err != nil || len(files) == 0 {
+			t.Fatalf("%s has no files: %v", folder, err)
+		}
+		for _, f := range files {
+			if _, err := os.Stat(f); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
 }

@@ -9,8 +9,8 @@ import (
 	"mvdan.cc/sh/v3/syntax"
 )
 
-// servers says that a shell on the server would have set the variable.
-func servers(name string) bool {
+// setByServer says that a shell on the server would have set the variable.
+func setByServer(name string) bool {
 	switch name {
 	case "HOME", "USER", "LOGNAME", "PATH", "SHELL", "MAIL", "PWD", "OLDPWD", "TERM", "LANG", "TZ", "HOSTNAME", "HOSTTYPE", "OSTYPE", "MACHTYPE",
 		"UID", "EUID", "GID", "GROUPS", "SHLVL", "BASH", "DIRSTACK", "TMPDIR", "ENV":
@@ -83,8 +83,17 @@ func objection(n syntax.Node) string {
 	case *syntax.ParamExp:
 		return objectionToParameter(n)
 	case *syntax.UnaryTest:
-		if n.Op == syntax.TsFdTerm {
+		switch n.Op {
+		case syntax.TsFdTerm:
 			return "test -t is not available"
+		case syntax.TsEmpStr, syntax.TsNempStr, syntax.TsNot, syntax.TsParen, syntax.TsOptSet, syntax.TsVarSet, syntax.TsRefVar:
+		default:
+			return "tests of files in [[ ]] are not available; [ ] asks the server"
+		}
+	case *syntax.BinaryTest:
+		switch n.Op {
+		case syntax.TsNewer, syntax.TsOlder, syntax.TsDevIno:
+			return "tests of files in [[ ]] are not available; [ ] asks the server"
 		}
 	}
 	return ""
@@ -127,7 +136,7 @@ func objectionToParameter(p *syntax.ParamExp) string {
 		return "replacing in an expansion is not available"
 	case p.Exp != nil && p.Exp.Op == syntax.OtherParamOps:
 		return "expansion operators that begin with @ are not available"
-	case p.Param != nil && servers(p.Param.Value):
+	case p.Param != nil && setByServer(p.Param.Value):
 		return p.Param.Value + " is the server's, and not known here; write its value"
 	case p.Param != nil && (p.Param.Value == "$" || p.Param.Value == "PPID" || p.Param.Value == "BASHPID"):
 		return "process ids are not available"

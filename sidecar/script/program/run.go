@@ -39,7 +39,9 @@ func (r *Refusal) Error() string { return r.Why }
 // Command is one command that a program came to.
 type Command struct {
 	// Argv are its words, as they were made. Variables that the program exports stand before them as words of env(1).
-	Argv           []string
+	Argv []string
+	// Dir is where it runs: empty for the user's home, absolute, or relative to the home and beginning with ./
+	Dir            string
 	Stdin          io.Reader // never nil
 	Stdout, Stderr io.Writer
 }
@@ -57,6 +59,7 @@ type Options struct {
 var builtins = map[string]bool{
 	":": true, "true": true, "false": true, "echo": true, "printf": true, "test": true, "[": true, "exit": true,
 	"set": true, "shift": true, "unset": true, "read": true, "return": true, "break": true, "continue": true,
+	"cd": true, // which asks by stat
 }
 
 type run struct {
@@ -86,7 +89,7 @@ func Run(ctx context.Context, text string, opts Options) (status uint8, err erro
 	}
 	runner, err := interp.New(
 		interp.Env(r.base),
-		func(in *interp.Runner) error { in.Dir = "/"; return nil }, // interp.Dir looks at the directory
+		func(in *interp.Runner) error { in.Dir = home; return nil }, // interp.Dir looks at the directory
 		interp.StdIO(opts.Stdin, opts.Stdout, quiet{ctx, opts.Stderr}),
 		// What the server would have set is not known here: `rm -r "$DIR/x"` must not become rm -r /x.
 		interp.Params("-u"),
@@ -96,12 +99,8 @@ func Run(ctx context.Context, text string, opts Options) (status uint8, err erro
 		interp.ReadDirHandler2(func(_ context.Context, path string) ([]fs.DirEntry, error) {
 			return nil, r.refuse("patterns of file names are not available (" + path + "); quote them to mean the characters")
 		}),
-		interp.StatHandler(func(context.Context, string, bool) (fs.FileInfo, error) {
-			return nil, r.refuse("tests of files are not available")
-		}),
-		interp.AccessHandler(func(context.Context, string, interp.AccessMode) error {
-			return r.refuse("tests of files are not available")
-		}),
+		interp.StatHandler(r.stat),
+		interp.AccessHandler(func(context.Context, string, interp.AccessMode) error { return nil }),
 	)
 	if err != nil {
 		return 0, fmt.Errorf("starting the interpreter: %w", err)
@@ -190,6 +189,19 @@ func (r *run) call(ctx context.Context, args []string) ([]string, error) {
 		return nil, r.refuse(fmt.Sprintf("the program's variables hold more than %d bytes", maxVariables))
 	case name == tick:
 		return args, nil
+	case servers(args):
+		if name == "[" {
+			if args[len(args)-1] != "]" {
+				return args, nil // the builtin says so
+			}
+			args = args[:len(args)-1]
+			args[0] = "test"
+		}
+		return slices.Concat([]string{there}, args), nil
+	case name == "cd":
+		if why := wrongFolder(args[1:]); why != "" {
+			return nil, r.refuse(why)
+		}
 	case interp.IsBuiltin(name) && !builtins[name]:
 		return nil, r.refuse(name + " is not available")
 	case (name == "test" || name == "[") && slices.Contains(args, "-t"):
@@ -247,6 +259,9 @@ func (r *run) exec(ctx context.Context, args []string) error {
 		return nil
 	}
 	h := interp.HandlerCtx(ctx)
+	if args[0] == there {
+		args = args[1:]
+	}
 	argv := args
 	var set []string
 	h.Env.Each(func(name string, v expand.Variable) bool {
@@ -265,7 +280,7 @@ func (r *run) exec(ctx context.Context, args []string) error {
 		stdin = h.Stdin
 	}
 	r.mu.Unlock()
-	status, err := r.opts.Exec(ctx, Command{Argv: argv, Stdin: stdin, Stdout: h.Stdout, Stderr: h.Stderr})
+	status, err := r.opts.Exec(ctx, Command{Argv: argv, Dir: folder(h.Dir), Stdin: stdin, Stdout: h.Stdout, Stderr: h.Stderr})
 	if err != nil {
 		r.stop(err)
 		return err

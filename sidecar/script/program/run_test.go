@@ -51,6 +51,10 @@ func TestCommandsAreHandedOverAsTheWordsThatWereMade(t *testing.T) {
 		{"a variable for one command goes with it", `LD_PRELOAD=/x ls`, [][]string{{"env", "LD_PRELOAD=/x", "ls"}}},
 		{"an exported PATH goes with every command", `export PATH=/evil; ls`, [][]string{{"env", "PATH=/evil", "ls"}}},
 		{"a BASH_ENV that is set but not exported stays here", `BASH_ENV=/x; ls`, [][]string{{"ls"}}},
+		{"a test of a file is the server's", `[ -f /etc/passwd ] && test -r x`, [][]string{{"test", "-f", "/etc/passwd"}, {"test", "-r", "x"}}},
+		{"by an operator that is computed", `o=-f; test "$o" x`, [][]string{{"test", "-f", "x"}}},
+		{"of words it is not", `[ a = a ] && say a`, [][]string{{"say", "a"}}},
+		{"so are processes and the folder", `pwd -P; kill 1; command -v ls`, [][]string{{"pwd", "-P"}, {"kill", "1"}, {"command", "-v", "ls"}}},
 		{"an exit status steers", `fail || rm /x`, [][]string{{"fail"}, {"rm", "/x"}}},
 		{"a here-document is expanded", "x=1; cat <<E\n$x\nE", [][]string{{"cat"}}},
 		{"to /dev/null", `say x >/dev/null 2>&1`, [][]string{{"say", "x"}}},
@@ -65,6 +69,19 @@ func TestCommandsAreHandedOverAsTheWordsThatWereMade(t *testing.T) {
 				t.Errorf("ran %q (%v), want %q", ran, err, want)
 			}
 		})
+	}
+}
+
+func TestCommandsRunWhereTheProgramWent(t *testing.T) {
+	var ran []string
+	_, err := Run(t.Context(), `say; cd a; say; (cd /b/; say); cd 'c d'; say; cd /e && cd f && say`, Options{Stdout: io.Discard, Stderr: io.Discard,
+		Exec: func(_ context.Context, c Command) (uint8, error) {
+			ran = append(ran, c.Dir+": "+strings.Join(c.Argv, " "))
+			return 0, nil
+		}})
+	want := []string{": say", ": cd ./a", "./a: say", ": cd /b", "/b: say", ": cd ./a/c d", "./a/c d: say", ": cd /e", ": cd /e/f", "/e/f: say"}
+	if err != nil || strings.Join(ran, "\n") != strings.Join(want, "\n") {
+		t.Errorf("ran %q (%v), want %q", ran, err, want)
 	}
 }
 
@@ -100,17 +117,17 @@ func TestNothingOfThisMachineIsReachedNorBoundsPassed(t *testing.T) {
 		{"a file name comes from a variable", `f=/dev/null; cat < $f`},
 		{"a pattern lists a directory", `say /etc/*`},
 		{"a pattern in a variable lists a directory", `x='/etc/*'; say $x`},
-		{"a test looks at a file", `test -f /etc/passwd && say yes`},
 		{"a test in brackets looks at a file", `[[ -e /etc/passwd ]] && say yes`},
-		{"a test of access", `[ -r /etc/passwd ]`},
+		{"a test in brackets of access", `[[ -r /etc/passwd ]] && say yes`}, {"one that compares files", `[[ /etc/passwd -nt /etc/shadow ]]`},
+		{"cd to a folder above", `cd ..`}, {"above another", `cd a/../../b`}, {"cd home", `cd`}, {"cd back", `cd -`}, {"cd with an option", `cd -P /`},
 		{"a user's home is looked up", `echo ~root`},
 		{"a user's home in an assignment", `x=a:~root; echo $x`},
 		{"the process id", `echo $$`}, {"the parent's process id", `echo $PPID`},
 		{"the parent's process id in arithmetic", `a=PPID; echo $((a))`}, {"a reference to it", `declare -n r=PPID; echo $r`},
 		{"an indirect process id", `x=PPID; echo ${!x}`},
-		{"pwd -P resolves links", `pwd -P`}, {"type looks for programs", `type -p ls`},
-		{"cd looks at a directory", `cd /etc`}, {"source", `. /etc/profile`},
-		{"builtin reaches source", `builtin source /etc/profile`}, {"command reaches type", `command -v ls`},
+		{"type looks for programs", `type -p ls`},
+		{"source", `. /etc/profile`},
+		{"builtin reaches source", `builtin source /etc/profile`}, {"command reaches type", `command type ls`},
 		{"exec", `exec ls`}, {"eval", `eval 'rm /x'`}, {"a trap", `trap 'rm /x' EXIT`}, {"an alias", `alias ls=rm`},
 		{"a job in the background", `say x &`},
 		{"an endless loop", `while :; do :; done`},

@@ -31,7 +31,8 @@ type Kind byte
 const (
 	// Script is the first message to the program. Text is what it has to interpret.
 	Script Kind = 'P'
-	// Run is from the program: a command is to run under a number of its own, never used before. Words are its argv.
+	// Run is from the program: a command is to run under a number of its own, never used before. Dir is where, empty
+	// for the user's home, and Words are its argv.
 	Run Kind = 'R'
 	// Start is to the program: the command runs, and three pipes come with it: where its standard input is written, and
 	// where its standard output and standard error are read.
@@ -44,13 +45,14 @@ const (
 	Refused Kind = 'X'
 )
 
-// Message is one message. Number is of Run, Start and Status; Code of Status and Done; Text of Script and Refused; Words
-// of Run.
+// Message is one message. Number is of Run, Start and Status; Code of Status and Done; Text of Script and Refused; Dir and
+// Words of Run.
 type Message struct {
 	Kind   Kind
 	Number uint32
 	Code   uint8
 	Text   string
+	Dir    string
 	Words  []string
 }
 
@@ -62,7 +64,7 @@ func Append(b []byte, m Message) ([]byte, error) {
 	switch m.Kind {
 	case Run:
 		size := 0
-		for _, w := range m.Words {
+		for _, w := range append([]string{m.Dir}, m.Words...) {
 			if size += len(w) + 1; size > MaxWords || strings.IndexByte(w, 0) >= 0 {
 				return nil, errors.New("the words of a command are too long, or hold a NUL byte")
 			}
@@ -88,10 +90,11 @@ func Parse(b []byte) (Message, error) {
 	case Run:
 		numbered = true
 		text, whole := strings.CutSuffix(string(b), "\x00")
-		if !whole {
+		dir, words, some := strings.Cut(text, "\x00")
+		if !whole || !some {
 			return Message{}, errMalformed
 		}
-		m.Words = strings.Split(text, "\x00")
+		m.Dir, m.Words = dir, strings.Split(words, "\x00")
 	case Start:
 		numbered = true
 		if len(b) != 0 {

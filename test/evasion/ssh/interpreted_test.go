@@ -58,6 +58,10 @@ func TestInterpretedCommands(t *testing.T) {
 
 // made are ways in which a script can come to a command that is not written in it. All leave a mark in the user's home.
 var made = map[string]string{
+	"a variable behind a folder":         `cd .; X=touch; $X mark`,
+	"a folder's name":                    `cd '.;touch mark' || :; cd "./x' && touch mark && echo '"; X=touch; $X mark`,
+	"a variable behind a test":           `X=touch; [ -f keep ] && $X mark || test -e /nowhere || $X mark`,
+	"a test's words":                     `X=touch; test -f '$(touch mark)' || $X mark`,
 	"a variable":                         `X=touch; $X mark`,
 	"a variable for all of it":           `X='touch mark'; $X`,
 	"words split by IFS":                 `IFS=_; X=touch_mark; $X`,
