@@ -201,13 +201,18 @@ func TestWhatCannotBeRecordedIsNotForwarded(t *testing.T) {
 	}
 }
 
-// get asks as an agent, over a connection of its own.
-func get(t testing.TB, s *kubeserver.Sidecar, target string, header http.Header) *http.Response {
-	t.Helper()
+// transport is an agent's connections.
+func transport(t testing.TB, s *kubeserver.Sidecar) *http.Transport {
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(s.CAPEM())
 	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}, DisableCompression: true}
 	t.Cleanup(transport.CloseIdleConnections)
+	return transport
+}
+
+// get asks as an agent, over a connection of its own.
+func get(t testing.TB, s *kubeserver.Sidecar, target string, header http.Header) *http.Response {
+	t.Helper()
 	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://"+s.Address()+target, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -215,7 +220,7 @@ func get(t testing.TB, s *kubeserver.Sidecar, target string, header http.Header)
 	for name, values := range header {
 		request.Header[name] = values
 	}
-	answer, err := transport.RoundTrip(request)
+	answer, err := transport(t, s).RoundTrip(request)
 	if err != nil {
 		t.Fatal(err)
 	}
