@@ -39,6 +39,7 @@ type connection struct {
 	commands atomic.Uint64
 	open     atomic.Int64 // channels
 	channels sync.WaitGroup
+	ending   sync.RWMutex // read while something that runs is being ended
 
 	reached  chan struct{} // closed once upstream or failed is set
 	upstream *upstream
@@ -87,7 +88,9 @@ func (p *Protocol) serve(ctx context.Context, s *session.Session, agent *agentCo
 	cancel(errAgentGone)
 	<-c.reached
 	if c.upstream != nil {
+		c.ending.Lock() // what is being ended still gets its signals
 		c.upstream.close()
+		c.ending.Unlock()
 	}
 	c.channels.Wait()
 	text := ""
@@ -123,11 +126,8 @@ func (c *connection) serveChannel(opening ssh.NewChannel, answered <-chan struct
 // destination returns the rules as of now, or why there are none: a *refusal.
 func (c *connection) destination() (*policy.Destination, error) {
 	d := c.session.Rules()
-	if d == nil {
-		return nil, failure(nil, "no policy has a target for this host", "")
-	}
-	if why := d.Conflict(); why != "" {
-		return nil, failure(nil, "connections to target "+d.Name()+" are refused: "+why, "Whoever owns the policies has to make them agree.")
+	if err := c.usable(d); err != nil {
+		return nil, err
 	}
 	return d, nil
 }

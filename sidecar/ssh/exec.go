@@ -1,6 +1,7 @@
 package ssh
 
 import (
+	"context"
 	"fmt"
 	"strings"
 
@@ -95,7 +96,7 @@ func (ch *channel) run(kind, text string) {
 		return
 	}
 	granted := map[ruleKey]bool{}
-	number, err := ch.c.gate(ch.ctx, subject{
+	let, err := ch.c.gate(ch.ctx, subject{
 		approved: func(v policy.Verdict) { granted[keyOf(v)] = true },
 		commands: p.commands, text: p.text, say: ch.say,
 		digest: ch.digest(p, up.user), justification: session.Justification(ch.why, ch.c.masking().Text),
@@ -105,10 +106,12 @@ func (ch *channel) run(kind, text string) {
 		return
 	}
 	p.granted = granted
+	allowed, over := ch.c.whileAllowed(ch.ctx, let)
+	defer over()
 	ch.judgeForwardings(up)
-	if err := ch.start(up, p, number); err != nil {
+	if err := ch.start(allowed, up, p, let.number); err != nil {
 		ch.refuse(err)
-		_ = ch.c.record(record.Event{Kind: record.KindResult, Command: number, Error: err.Error()})
+		_ = ch.c.record(record.Event{Kind: record.KindResult, Command: let.number, Error: err.Error()})
 	}
 }
 
@@ -145,8 +148,8 @@ func (ch *channel) open(up *upstream, kind string) (ssh.Channel, <-chan *ssh.Req
 	return channel, requests, nil
 }
 
-// start runs what was let through.
-func (ch *channel) start(up *upstream, p plan, number uint64) error {
+// start runs what was let through, for as long as it is allowed.
+func (ch *channel) start(allowed context.Context, up *upstream, p plan, number uint64) error {
 	channel, requests, err := ch.open(up, p.kind)
 	if err != nil {
 		return err
@@ -174,6 +177,6 @@ func (ch *channel) start(up *upstream, p plan, number uint64) error {
 		return failure(err, fmt.Sprintf("target %s refuses to start it", ch.c.kept.Name()), "")
 	}
 	ch.replies.settle(true)
-	j.run(served)
+	j.run(allowed, served)
 	return nil
 }

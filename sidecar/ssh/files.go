@@ -91,13 +91,29 @@ func (g *fileGate) Judge(ctx context.Context, op sftp.Operation) (sftp.Ruling, e
 			return ruling, nil // nothing is done, so there is nothing to ask
 		}
 	}
-	var err error
-	if ruling.Number, err = c.gate(ctx, s); err == nil {
+	let, err := c.gate(ctx, s)
+	if ruling.Number = let.number; err == nil {
+		ruling.Stands = g.stands(let)
 		return ruling, nil
 	}
 	r := asRefusal(err)
 	g.say(r.text())
 	return ruling, errors.New(r.line())
+}
+
+// stands says what denies by now what was let through, and tells the agent once.
+func (g *fileGate) stands(let passage) func() error {
+	allowed := g.j.ch.c.stillAllowed(let)
+	var once sync.Once
+	return func() error {
+		err := allowed()
+		if err == nil {
+			return nil
+		}
+		r := &refusal{message: err.Error()}
+		once.Do(func() { g.say(r.text()) })
+		return errors.New(r.line())
+	}
 }
 
 // describe is an operation as people read it. A path that could be read as two is in quotes.

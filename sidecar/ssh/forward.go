@@ -55,7 +55,7 @@ func hostPort(host string, port uint32) string {
 }
 
 // judgeForward brings a forwarding before the gate.
-func (c *connection) judgeForward(ctx context.Context, up *upstream, forwarding, address string, say func(string)) (uint64, error) {
+func (c *connection) judgeForward(ctx context.Context, up *upstream, forwarding, address string, say func(string)) (passage, error) {
 	text := forwarding + " forwarding"
 	if address != "" {
 		text += " to " + address
@@ -84,18 +84,20 @@ func (c *connection) forward(opening ssh.NewChannel, answered <-chan struct{}) {
 	case <-answered:
 	case <-c.ctx.Done():
 	}
-	number, err := c.judgeForward(c.ctx, up, forwarding, address, nil)
+	let, err := c.judgeForward(c.ctx, up, forwarding, address, nil)
 	if err != nil {
 		r := asRefusal(err)
 		_ = opening.Reject(ssh.Prohibited, printable("chaperone: "+r.message+"; "+r.detail))
 		return
 	}
-	c.bridge(opening, up.conn, opening.ExtraData(), number)
+	allowed, over := c.whileAllowed(c.ctx, let)
+	defer over()
+	c.bridge(allowed, opening, up.conn, opening.ExtraData(), let.number)
 }
 
-// bridge opens the same channel on the other side and joins both. number is the command that it is recorded as the
-// result of; 0 for none.
-func (c *connection) bridge(opening ssh.NewChannel, other ssh.Conn, extra []byte, number uint64) {
+// bridge opens the same channel on the other side and joins both, for as long as that is allowed. number is the command
+// that it is recorded as the result of; 0 for none.
+func (c *connection) bridge(allowed context.Context, opening ssh.NewChannel, other ssh.Conn, extra []byte, number uint64) {
 	result := record.Event{Kind: record.KindResult, Command: number}
 	defer func() {
 		if number != 0 {
@@ -118,7 +120,15 @@ func (c *connection) bridge(opening ssh.NewChannel, other ssh.Conn, extra []byte
 		result.Error = err.Error()
 		return
 	}
+	stop := context.AfterFunc(allowed, func() {
+		_ = near.Close()
+		_ = far.Close()
+	})
+	defer stop()
 	result.Bytes = join(near, far, nearRequests, farRequests)
+	if ended := interruption(allowed); ended != nil {
+		result.Error = ended.cause.Error()
+	}
 }
 
 // join hands on both ways until both sides have closed. It returns how many bytes went to the first.
@@ -163,11 +173,12 @@ func (ch *channel) judgeForwardings(up *upstream) {
 		if r.Type == "x11-req" {
 			forwarding = "X11"
 		}
-		if _, err := ch.c.judgeForward(ch.ctx, up, forwarding, "", ch.say); err != nil {
+		let, err := ch.c.judgeForward(ch.ctx, up, forwarding, "", ch.say)
+		if err != nil {
 			ch.say(asRefusal(err).text())
 			continue
 		}
-		ch.c.remote.allow(forwarding)
+		ch.c.remote.allow(forwarding, let)
 		kept = append(kept, r)
 	}
 	ch.asked = kept
@@ -176,7 +187,8 @@ func (ch *channel) judgeForwardings(up *upstream) {
 // upstreamChannels serves what the target opens: the far ends of forwardings that were let through.
 func (c *connection) upstreamChannels(channels <-chan ssh.NewChannel) {
 	for opening := range channels {
-		if !c.remote.expects(opening.ChannelType(), opening.ExtraData()) {
+		let, ok := c.remote.expects(opening.ChannelType(), opening.ExtraData())
+		if !ok || c.stillAllowed(let)() != nil {
 			_ = opening.Reject(ssh.Prohibited, "it was not asked for")
 			continue
 		}
@@ -187,7 +199,9 @@ func (c *connection) upstreamChannels(channels <-chan ssh.NewChannel) {
 		}
 		go func() {
 			defer c.open.Add(-1)
-			c.bridge(opening, c.agent.conn, opening.ExtraData(), 0)
+			allowed, over := c.whileAllowed(c.ctx, let)
+			defer over()
+			c.bridge(allowed, opening, c.agent.conn, opening.ExtraData(), 0)
 		}()
 	}
 }

@@ -57,14 +57,16 @@ func digest(fields ...string) string {
 }
 
 // gate decides and carries the verdict out: it records, waits for the record to be safe and for people's approval. It
-// returns the number under which the command was recorded; an error is a *refusal, and nothing of the subject may run.
-func (c *connection) gate(ctx context.Context, s subject) (number uint64, err error) {
+// returns what was let through; an error is a *refusal, and nothing of the subject may run, but what was recorded has a
+// number all the same.
+func (c *connection) gate(ctx context.Context, s subject) (passage, error) {
 	d, err := c.destination()
 	if err != nil {
-		return 0, err
+		return passage{}, err
 	}
 	verdict, approvals := decide(d, s.commands)
-	number = c.commands.Add(1)
+	number := c.commands.Add(1)
+	p := passage{number, d, s.commands}
 	text, length := c.masking().Text(s.text, maxRecordedText)
 	rerr := c.record(record.Event{
 		Kind: record.KindCommand, Command: number, Text: text, TextLength: length, Digest: s.digest,
@@ -78,12 +80,12 @@ func (c *connection) gate(ctx context.Context, s subject) (number uint64, err er
 			rerr = c.flush(ctx, d)
 		}
 		if rerr != nil {
-			return number, unrecorded(rerr)
+			return p, unrecorded(rerr)
 		}
-		return number, nil
+		return p, nil
 	case policy.RequireApproval:
 		if rerr != nil {
-			return number, unrecorded(rerr)
+			return p, unrecorded(rerr)
 		}
 		for _, v := range approvals {
 			if s.standing != nil && s.standing(v) {
@@ -91,17 +93,17 @@ func (c *connection) gate(ctx context.Context, s subject) (number uint64, err er
 			}
 			s.mayWait()
 			if err := c.ask(ctx, d, number, s, v); err != nil {
-				return number, err
+				return p, err
 			}
 			if s.approved != nil {
 				s.approved(v)
 			}
 		}
-		return number, nil
+		return p, nil
 	default:
 		// A refusal stands whether or not it could be recorded.
 		_ = c.flush(ctx, d)
-		return number, denial(verdict)
+		return p, denial(verdict)
 	}
 }
 

@@ -161,12 +161,12 @@ func (s *scriptRun) command(ctx context.Context, cmd script.Command, start func(
 		text = shell.Quote([]string{"cd", cmd.Dir}) + " && " + text
 	}
 	p := recognise("exec", text, s.up.user, false)
-	number, err := c.gate(ctx, subject{commands: p.commands, text: p.text, say: ch.say, digest: ch.digest(p, s.up.user),
+	let, err := c.gate(ctx, subject{commands: p.commands, text: p.text, say: ch.say, digest: ch.digest(p, s.up.user),
 		justification: session.Justification(ch.why, c.masking().Text)})
 	if err == nil {
 		var pipes *script.Pipes
 		if pipes, err = start(); err == nil {
-			return s.run(ctx, p, number, pipes)
+			return s.run(ctx, p, let, pipes)
 		}
 		err = failure(err, "a command of the script cannot be connected", "")
 	}
@@ -182,11 +182,13 @@ func (s *scriptRun) refuse(ctx context.Context, err error) uint8 {
 	return uint8(r.status)
 }
 
-// run runs what was let through.
-func (s *scriptRun) run(ctx context.Context, p plan, number uint64, pipes *script.Pipes) uint8 {
-	ch := s.ch
+// run runs what was let through, for as long as it is allowed. The script goes on behind it in any case.
+func (s *scriptRun) run(ctx context.Context, p plan, let passage, pipes *script.Pipes) uint8 {
+	ch, number := s.ch, let.number
 	defer pipes.Close()
 	e := record.Event{Kind: record.KindResult, Command: number}
+	allowed, end := ch.c.whileAllowed(ctx, let)
+	defer end()
 	up, requests, err := ch.open(s.up, p.kind)
 	if err != nil {
 		e.Error = err.Error()
@@ -195,7 +197,7 @@ func (s *scriptRun) run(ctx context.Context, p plan, number uint64, pipes *scrip
 	}
 	// The end of the script is that of whatever it runs, also where somebody does not read.
 	x := &execution{up: up, ended: make(chan struct{})}
-	stop := context.AfterFunc(ctx, func() {
+	stop := context.AfterFunc(allowed, func() {
 		x.stop("TERM")
 		pipes.Close()
 	})
@@ -239,12 +241,17 @@ func (s *scriptRun) run(ctx context.Context, p plan, number uint64, pipes *scrip
 	}()
 	select {
 	case <-over:
-	case <-ctx.Done(): // a server closes its channel when the command has ended, which may not heed a signal
+	case <-allowed.Done(): // a server closes its channel when the command has ended, which may not heed a signal
 	}
 	for _, o := range outputs {
 		bytes, masked := o.Counts()
 		e.Bytes += bytes
 		e.Masked += int64(masked)
+	}
+	if ended := interruption(allowed); ended != nil {
+		e.Error = ended.cause.Error()
+		_ = ch.c.record(e)
+		return s.refuse(ctx, ended)
 	}
 	status, tag, err := x.outcome()
 	e.Tag = tag

@@ -1,9 +1,11 @@
 package ssh
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/crypto/ssh"
@@ -19,10 +21,12 @@ type job struct {
 	number  uint64
 	plan    plan
 	outputs map[string]*stream.Output // by their names
+	cut     atomic.Bool               // it is being ended, and gets no more input
 
 	mu     sync.Mutex // guards what follows
 	tag    string     // how it ended
 	failed string
+	told   bool // the agent was, of why it failed
 }
 
 func (ch *channel) newJob(up ssh.Channel, number uint64, p plan) *job {
@@ -71,8 +75,8 @@ func (j *job) discard() {
 // eofGrace is how long the end of a target's output is not handed on where its channel may end with it.
 const eofGrace = 50 * time.Millisecond
 
-// run hands on what both sides send until the target has closed its channel.
-func (j *job) run(served <-chan struct{}) {
+// run hands on what both sides send until the target has closed its channel. It ends what is not allowed any more.
+func (j *job) run(allowed context.Context, served <-chan struct{}) {
 	ch := j.ch
 	ch.mu.Lock()
 	ch.up = j.up
@@ -93,7 +97,7 @@ func (j *job) run(served <-chan struct{}) {
 			if ch.pty != nil {
 				to = typed{ch, j.up}
 			}
-			_, _ = stream.Copy(to, ch.agent)
+			_, _ = stream.Copy(uncut{j, to}, ch.agent)
 			_ = j.up.CloseWrite()
 		}()
 	}
@@ -101,7 +105,11 @@ func (j *job) run(served <-chan struct{}) {
 	gone := make(chan struct{})
 	go func() {
 		select {
-		case <-ch.ctx.Done():
+		case <-allowed.Done():
+			if ended := interruption(allowed); ended != nil {
+				j.interrupt(ended, served)
+				return
+			}
 			select {
 			case <-input:
 			case <-time.After(closeGrace):
@@ -109,10 +117,7 @@ func (j *job) run(served <-chan struct{}) {
 			}
 			_ = j.up.Close()
 		case <-ch.c.over:
-			// What runs may not end with its channel; the agent is told now.
-			j.fail(ch.c.overCause.Error())
-			ch.refuse(ch.c.overCause)
-			_ = j.up.Close()
+			j.interrupt(asRefusal(ch.c.overCause), served)
 		case <-gone:
 		}
 	}()
@@ -212,9 +217,10 @@ func (j *job) fail(why string) {
 func (j *job) finish() {
 	ch := j.ch
 	j.mu.Lock()
-	tag, failed := j.tag, j.failed
+	tag, failed, told := j.tag, j.failed, j.told
 	j.mu.Unlock()
 	switch {
+	case told:
 	case failed != "":
 		ch.say((&refusal{message: failed}).text())
 	case tag == "" && ch.ctx.Err() == nil:
@@ -230,7 +236,7 @@ func (j *job) finish() {
 	case tag == "":
 		failed = "the connection ended"
 	}
-	if tag == "" && failed != "" && ch.ctx.Err() == nil {
+	if tag == "" && failed != "" && !told && ch.ctx.Err() == nil {
 		ch.exit(statusFailed)
 	}
 	e := record.Event{Kind: record.KindResult, Command: j.number, Tag: tag, Error: failed}

@@ -53,9 +53,12 @@ func failure(err error, message, hint string) *refusal {
 	return &refusal{message: message, hint: hint, status: statusFailed, cause: err}
 }
 
+// deniedPrefix begins what is said of what a policy denies.
+const deniedPrefix = "denied: "
+
 // denial is the answer to what the policy denies.
 func denial(v policy.Verdict) *refusal {
-	r := &refusal{message: "denied: " + v.Message, detail: ruling(v), status: statusDenied}
+	r := &refusal{message: deniedPrefix + v.Message, detail: ruling(v), status: statusDenied}
 	if v.Message == "" {
 		r.message = "denied"
 	}

@@ -291,7 +291,7 @@ func (t *target) chooseUser(asked, leased string) (string, error) {
 		if slices.Contains(s.Users, asked) {
 			return asked, nil
 		}
-		return "", &refusal{status: statusDenied, message: fmt.Sprintf("denied: user %q of target %s", asked, t.name),
+		return "", &refusal{status: statusDenied, message: fmt.Sprintf(deniedPrefix+"user %q of target %s", asked, t.name),
 			detail: "The policy lets in as: " + strings.Join(s.Users, ", "), hint: "Name one of these (ssh user@host)."}
 	case leased != "":
 		return leased, nil

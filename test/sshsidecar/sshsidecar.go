@@ -55,6 +55,7 @@ type Sidecar struct {
 	t           testing.TB
 	listener    net.Listener
 	destination atomic.Pointer[policy.Destination]
+	changes     session.Changes
 	protocol    *sidecarssh.Protocol
 	sessions    sync.WaitGroup
 
@@ -146,7 +147,7 @@ func (s *Sidecar) accept(ctx context.Context) {
 			stop := context.AfterFunc(ctx, func() { conn.Close() })
 			defer stop()
 			err := s.protocol.Serve(ctx, &session.Session{
-				Agent: conn, Original: netip.MustParseAddrPort("192.0.2.7:22"), Host: Host, Rules: s.destination.Load,
+				Agent: conn, Original: netip.MustParseAddrPort("192.0.2.7:22"), Host: Host, Rules: s.destination.Load, Changed: s.changes.Next,
 				DialUpstream: func(ctx context.Context) (net.Conn, error) {
 					s.mu.Lock()
 					dial := s.Dial
@@ -187,10 +188,14 @@ func (s *Sidecar) Set(change func()) {
 // Rules puts another policy in force.
 func (s *Sidecar) Rules(target policy.SSH, change ...func(*policy.Policy)) {
 	s.destination.Store(Destination(s.t, target, change...))
+	s.changes.Announce()
 }
 
 // Withdraw lets no policy have the target any more.
-func (s *Sidecar) Withdraw() { s.destination.Store(nil) }
+func (s *Sidecar) Withdraw() {
+	s.destination.Store(nil)
+	s.changes.Announce()
+}
 
 // credentials implements session.Credentials.
 type credentials struct{ s *Sidecar }

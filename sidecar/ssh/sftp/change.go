@@ -15,11 +15,11 @@ func (s *session) mkdir(ctx context.Context, r *request) error {
 	if !r.f.done() {
 		return errMalformed
 	}
-	op, number, err := s.decided(ctx, s.onOne(Operation{Names: []string{"mkdir"}}, p, false))
+	op, ruling, err := s.decided(ctx, s.onOne(Operation{Names: []string{"mkdir"}}, p, false))
 	if err != nil {
 		return err
 	}
-	return s.through(ctx, r, number, build(typeMkdir).text(op.Path).raw(creation(attrs)).frame(), 0)
+	return s.through(ctx, r, ruling.Number, build(typeMkdir).text(op.Path).raw(creation(attrs)).frame(), 0)
 }
 
 // creation are the attributes that a new file gets: its permissions alone, as OpenSSH's server has it.
@@ -63,11 +63,11 @@ func (s *session) setAttributes(ctx context.Context, r *request, p string, attrs
 		return errMalformed
 	}
 	names, detail := setting(attrs)
-	op, number, err := s.decided(ctx, s.onOne(Operation{Names: names, Detail: detail}, p, follow))
+	op, ruling, err := s.decided(ctx, s.onOne(Operation{Names: names, Detail: detail}, p, follow))
 	if err != nil {
 		return err
 	}
-	return s.through(ctx, r, number, frame(op.Path), 0)
+	return s.through(ctx, r, ruling.Number, frame(op.Path), 0)
 }
 
 func (s *session) fsetstat(ctx context.Context, r *request) error {
@@ -114,7 +114,7 @@ func (s *session) both(ctx context.Context, r *request, operation, from, to stri
 	if !r.f.done() {
 		return errMalformed
 	}
-	op, number, err := s.decided(ctx, func(ctx context.Context) (op Operation, err error) {
+	op, ruling, err := s.decided(ctx, func(ctx context.Context) (op Operation, err error) {
 		op.Names, op.Asked, op.AskedTarget = []string{operation}, from, to
 		if op.Path, err = s.place(ctx, &op, from, false); err != nil && !op.Failed {
 			return op, err
@@ -132,7 +132,7 @@ func (s *session) both(ctx context.Context, r *request, operation, from, to stri
 	if err != nil {
 		return err
 	}
-	return s.through(ctx, r, number, frame(op.Path, op.Target), 0)
+	return s.through(ctx, r, ruling.Number, frame(op.Path, op.Target), 0)
 }
 
 // symlink has the link's text first, then where the link is to be: OpenSSH's order, and every client's, against the
@@ -142,7 +142,7 @@ func (s *session) symlink(ctx context.Context, r *request) error {
 	if !r.f.done() {
 		return errMalformed
 	}
-	op, number, err := s.decided(ctx, func(ctx context.Context) (op Operation, err error) {
+	op, ruling, err := s.decided(ctx, func(ctx context.Context) (op Operation, err error) {
 		op.Names, op.Asked, op.AskedTarget = []string{"symlink"}, at, text
 		if op.Path, err = s.place(ctx, &op, at, false); err != nil {
 			return op, err
@@ -160,5 +160,5 @@ func (s *session) symlink(ctx context.Context, r *request) error {
 	if err != nil {
 		return err
 	}
-	return s.through(ctx, r, number, build(typeSymlink).text(text).text(op.Path).frame(), 0)
+	return s.through(ctx, r, ruling.Number, build(typeSymlink).text(text).text(op.Path).frame(), 0)
 }

@@ -94,11 +94,11 @@ func (s *session) statvfs(ctx context.Context, r *request) error {
 	if !r.f.done() {
 		return errMalformed
 	}
-	op, number, err := s.decided(ctx, s.onOne(Operation{Names: []string{"statvfs"}}, p, true))
+	op, ruling, err := s.decided(ctx, s.onOne(Operation{Names: []string{"statvfs"}}, p, true))
 	if err != nil {
 		return err
 	}
-	return s.through(ctx, r, number, extend(extStatvfs).text(op.Path).frame(), typeExtendedReply)
+	return s.through(ctx, r, ruling.Number, extend(extStatvfs).text(op.Path).frame(), typeExtendedReply)
 }
 
 func (s *session) fstatvfs(ctx context.Context, r *request) error {
@@ -197,6 +197,11 @@ func (s *session) copyData(ctx context.Context, r *request) error {
 	}
 	if !from.reads || from.folder || !to.writes || to.folder || from == to {
 		return &refusal{statusPermissionDenied, "copy-data is from a file that is open for reading to another that is open for writing"}
+	}
+	for _, h := range []*handle{from, to} {
+		if refused := h.denied(); refused != nil {
+			return refused
+		}
 	}
 	for _, m := range []struct {
 		h *handle

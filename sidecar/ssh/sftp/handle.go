@@ -9,6 +9,7 @@ import (
 type handle struct {
 	name    string // the server's
 	number  uint64 // under which its opening was recorded
+	stands  func() error
 	path    string
 	asked   string // the path in the agent's own words
 	folder  bool
@@ -20,13 +21,30 @@ type handle struct {
 
 	mu            sync.Mutex // guards what follows
 	read, written meter
-	failed        string // the first write that the server refused
+	failed        string // why not all was done that was asked
 }
 
 func (h *handle) result() Result {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return Result{Read: h.read.transfer(), Written: h.written.transfer(), Error: h.failed, Opened: true}
+}
+
+// denied is the refusal of what is to be done with an open file, where that is no longer allowed.
+func (h *handle) denied() *refusal {
+	if h.stands == nil {
+		return nil
+	}
+	err := h.stands()
+	if err == nil {
+		return nil
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.failed == "" {
+		h.failed = err.Error()
+	}
+	return &refusal{statusPermissionDenied, err.Error()}
 }
 
 // maxHandles bounds the open files of one session; OpenSSH's clients have two.

@@ -25,14 +25,14 @@ func (s *session) judge(ctx context.Context, op Operation) (Ruling, error) {
 // decided looks what a request comes to and has that decided. Where that took its time it looks again: a folder that
 // became a link while people were asked would be followed. What the server cannot resolve is judged too, for a refusal to
 // look the same whatever is there, and ends with the server's answer.
-func (s *session) decided(ctx context.Context, look looking) (Operation, uint64, error) {
+func (s *session) decided(ctx context.Context, look looking) (Operation, Ruling, error) {
 	op, err := look(ctx)
 	if err != nil && !op.Failed {
-		return op, 0, err
+		return op, Ruling{}, err
 	}
 	ruling, jerr := s.judge(ctx, op)
 	if jerr != nil {
-		return op, 0, jerr
+		return op, Ruling{}, jerr
 	}
 	if err == nil && ruling.Waited {
 		var again Operation
@@ -43,7 +43,7 @@ func (s *session) decided(ctx context.Context, look looking) (Operation, uint64,
 	if err != nil && ruling.Number != 0 {
 		s.gate.Done(ruling.Number, Result{Error: err.Error()})
 	}
-	return op, ruling.Number, err
+	return op, ruling, err
 }
 
 // onOne looks at an operation on one path.

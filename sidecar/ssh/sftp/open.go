@@ -59,7 +59,7 @@ func (s *session) open(ctx context.Context, r *request) error {
 	if s.handles.full() {
 		return &refusal{statusFailure, "too many files are open"}
 	}
-	op, number, err := s.decided(ctx, s.onOne(Operation{Names: names, Detail: detail}, p, !exclusive))
+	op, ruling, err := s.decided(ctx, s.onOne(Operation{Names: names, Detail: detail}, p, !exclusive))
 	if err != nil {
 		return err
 	}
@@ -70,7 +70,7 @@ func (s *session) open(ctx context.Context, r *request) error {
 			flags |= openWrite // the server empties it, whatever it was opened for
 		}
 	}
-	h := &handle{number: number, path: op.Path, asked: op.Asked, reads: flags&openRead != 0, writes: flags&(openWrite|openAppend) != 0, appends: flags&openAppend != 0}
+	h := &handle{number: ruling.Number, stands: ruling.Stands, path: op.Path, asked: op.Asked, reads: flags&openRead != 0, writes: flags&(openWrite|openAppend) != 0, appends: flags&openAppend != 0}
 	return s.opens(ctx, r, h, build(typeOpen).text(op.Path).u32(flags).raw(creation(attrs)).frame(), empty)
 }
 
@@ -82,11 +82,11 @@ func (s *session) opendir(ctx context.Context, r *request) error {
 	if s.handles.full() {
 		return &refusal{statusFailure, "too many files are open"}
 	}
-	op, number, err := s.decided(ctx, s.onOne(Operation{Names: []string{"list"}}, p, true))
+	op, ruling, err := s.decided(ctx, s.onOne(Operation{Names: []string{"list"}}, p, true))
 	if err != nil {
 		return err
 	}
-	return s.opens(ctx, r, &handle{number: number, path: op.Path, asked: op.Asked, folder: true, reads: true}, build(typeOpendir).text(op.Path).frame(), false)
+	return s.opens(ctx, r, &handle{number: ruling.Number, stands: ruling.Stands, path: op.Path, asked: op.Asked, folder: true, reads: true}, build(typeOpendir).text(op.Path).frame(), false)
 }
 
 // opens sends an open that was let through and answers the agent with the handle.

@@ -32,6 +32,9 @@ type Ruling struct {
 	Number uint64
 	// Waited says that people were asked, or a record was waited for: what was judged may be something else by now.
 	Waited bool
+	// Stands says by an error, in words that the agent reads, that it is no longer allowed. It is asked before each use of
+	// a file that was opened, from several goroutines. Nil for what always stands.
+	Stands func() error
 }
 
 // Result is how an operation ended.

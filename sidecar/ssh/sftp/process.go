@@ -119,11 +119,11 @@ func onPath(operation string, kind byte, follow bool, expect byte) server {
 		}
 		// A slash behind a link names what the link leads to (POSIX, 4.16).
 		follow := follow || operation == "stat" && strings.HasSuffix(p, "/")
-		op, number, err := s.decided(ctx, s.onOne(Operation{Names: []string{operation}}, p, follow))
+		op, ruling, err := s.decided(ctx, s.onOne(Operation{Names: []string{operation}}, p, follow))
 		if err != nil {
 			return err
 		}
-		return s.through(ctx, r, number, build(kind).text(op.Path).frame(), expect)
+		return s.through(ctx, r, ruling.Number, build(kind).text(op.Path).frame(), expect)
 	}
 }
 
@@ -138,11 +138,11 @@ func (s *session) realpathRequest(ctx context.Context, r *request) error {
 
 // answerPath tells the agent what a path leads to; asked is that in the agent's words.
 func (s *session) answerPath(ctx context.Context, r *request, p, asked string) error {
-	op, number, err := s.decided(ctx, s.onOne(Operation{Names: []string{"realpath"}, Asked: asked}, p, true))
+	op, ruling, err := s.decided(ctx, s.onOne(Operation{Names: []string{"realpath"}, Asked: asked}, p, true))
 	if err != nil {
 		return err
 	}
-	s.gate.Done(number, Result{})
+	s.gate.Done(ruling.Number, Result{})
 	out := build(typeName).u32(1).text(op.Path).text(op.Path).u32(0).frame()
 	setFrameID(out, r.id)
 	if err := s.answer(out); err != nil {

@@ -19,6 +19,9 @@ func (s *session) readdir(ctx context.Context, r *request) error {
 	if !h.folder {
 		return &refusal{statusFailure, "it is no folder"}
 	}
+	if refused := h.denied(); refused != nil {
+		return refused
+	}
 	asked, err := s.relay.begin(ctx, r.frame)
 	if err != nil {
 		return err

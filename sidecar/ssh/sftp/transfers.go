@@ -34,7 +34,7 @@ func (s *session) named(frame []byte) []*handle {
 }
 
 // transfer serves what is done with an open file that nothing waits for, and reports whether it did. What was opened is
-// judged; reads and writes are only counted.
+// judged; reads and writes are only counted, as long as that stands.
 func (s *session) transfer(ctx context.Context, frame []byte) (bool, error) {
 	switch frameType(frame) {
 	case typeRead, typeWrite, typeClose:
@@ -61,6 +61,12 @@ func (s *session) pass(ctx context.Context, frame []byte, h *handle, f *fields) 
 	malformed := func() error {
 		s.refuse(id, statusBadMessage, errMalformed.Error())
 		return nil
+	}
+	if frameType(frame) != typeClose {
+		if refused := h.denied(); refused != nil {
+			s.refuse(id, refused.code, refused.text)
+			return nil //nolint:nilerr // it is answered
+		}
 	}
 	switch frameType(frame) {
 	case typeRead:
