@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/chaperone-dev/chaperone/sidecar/process"
+	"github.com/chaperone-dev/chaperone/sidecar/script/wire"
 )
 
 // Refused says in words for the agent why a script was not interpreted, or not to its end.
@@ -75,6 +76,9 @@ func New(program string) *Interpreter {
 // what the other two are; all are closed then. An error is a *Refused, or ctx's.
 func (i *Interpreter) Run(ctx context.Context, text string, streams Pipes, runner Runner) (uint8, error) {
 	defer streams.Close()
+	if len(text) > wire.MaxText {
+		return 0, &Refused{fmt.Sprintf("the script has more than %d bytes", wire.MaxText)}
+	}
 	select {
 	case i.turns <- struct{}{}:
 		defer func() { <-i.turns }()

@@ -143,6 +143,7 @@ func TestAHostileScriptEndsAloneAndInWords(t *testing.T) {
 		{"a process substitution", `cat <(true)`, "process substitution"},
 		{"one the interpreter panics at", `+=00000[`, "no name"},
 		{"another", `declare -A A=(0)`, "lists of values"},
+		{"a long text", strings.Repeat("true;", 4000), "more than 16384 bytes"},
 		{"a file", `cat < /etc/passwd`, "redirections"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -2,6 +2,7 @@ package ssh_test
 
 import (
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -330,5 +331,56 @@ func TestAScriptEndsWithItsAgent(t *testing.T) {
 	wait("it did not end", func() bool { return count(record.KindResult) == 2 })
 	if got := run(t, s.Command("ssh", Host, "X=id; $X -un"), ""); got.stdout != sshserver.User+"\n" {
 		t.Errorf("and then: %+v", got)
+	}
+}
+
+func TestANewPolicyJudgesTheRestOfAScript(t *testing.T) {
+	needServer(t)
+	s := sshsidecar.Start(t, server, interpreted(tools))
+	c := s.Client(t)
+	session, err := c.NewSession()
+	if err != nil {
+		t.Fatal(err)
+	}
+	in, err := session.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := session.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := session.Start(`while read -r x; do printf '%s\n' a | rev; echo $?; done`); err != nil {
+		t.Fatal(err)
+	}
+	turn := func(want string) {
+		t.Helper()
+		if _, err := io.WriteString(in, "on\n"); err != nil {
+			t.Fatal(err)
+		}
+		got := make([]byte, len(want))
+		if _, err := io.ReadFull(out, got); err != nil || string(got) != want {
+			t.Fatalf("got %q (%v), want %q", got, err, want)
+		}
+	}
+	turn("a\n0\n")
+	s.Rules(interpreted(policy.Rule{Name: "closed", Match: policy.Match{Programs: []string{"rev"}}, Action: policy.Deny}, tools))
+	turn("126\n")
+	s.Rules(interpreted(tools))
+	turn("a\n0\n")
+	in.Close()
+	if err := session.Wait(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestAScriptEndsWithTheAccessThatWasGranted(t *testing.T) {
+	needServer(t)
+	s := sshsidecar.Start(t, server, interpreted(tools), func(p *policy.Policy) {
+		p.Targets[0].Access = &policy.Access{MaxDurationSeconds: 5}
+	})
+	got := run(t, s.Command("ssh", Host, "X=654321; while sleep $X; do :; done"), "")
+	if got.status == 0 || !strings.Contains(got.stderr, "the time that access was granted for is over") {
+		t.Errorf("got %+v", got)
 	}
 }
