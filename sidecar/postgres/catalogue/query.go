@@ -23,7 +23,7 @@ SELECT a.attrelid, a.attnum, a.attname, a.attgenerated <> ''
   ORDER BY a.attrelid, a.attnum;
 SELECT inhrelid, inhparent FROM pg_catalog.pg_inherits;
 WITH own AS (
-  SELECT p.oid, p.proname FROM pg_catalog.pg_proc p WHERE p.oid >= 16384 AND NOT EXISTS (
+  SELECT p.oid, p.proname, p.pronargs >= 1 AND p.pronargs - p.pronargdefaults <= 1 AS single FROM pg_catalog.pg_proc p WHERE p.oid >= 16384 AND NOT EXISTS (
     SELECT FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_extension e ON e.oid = d.refobjid
       WHERE d.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND d.objid = p.oid
         AND d.refclassid = 'pg_catalog.pg_extension'::pg_catalog.regclass AND d.deptype = 'e'
@@ -31,7 +31,8 @@ WITH own AS (
 SELECT DISTINCT 'f', proname FROM own
 UNION SELECT 'o', o.oprname FROM pg_catalog.pg_operator o JOIN own ON own.oid = o.oprcode
 UNION SELECT CASE c.castcontext WHEN 'e' THEN 'c' ELSE 'i' END, CASE c.castcontext WHEN 'e' THEN t.typname ELSE '' END
-  FROM pg_catalog.pg_cast c JOIN own ON own.oid = c.castfunc JOIN pg_catalog.pg_type t ON t.oid = c.casttarget`
+  FROM pg_catalog.pg_cast c JOIN own ON own.oid = c.castfunc JOIN pg_catalog.pg_type t ON t.oid = c.casttarget
+UNION SELECT 'a', proname FROM own WHERE single`
 
 // TemporaryQuery reads the session's own temporary relations, in as many results as Query gives, under the name
 // that statements know their schema by. Where a view's columns come from is left unknown: to have it written out
@@ -134,9 +135,10 @@ func (b *Builder) inherit(values [][]byte) error {
 	return nil
 }
 
-// routine notes code of the database by a name that means something: a function by any other name is unknown anyhow.
+// routine notes code of the database by a name that means something: a function by any other name is unknown anyhow,
+// where it stands as a call.
 func (b *Builder) routine(kind sql.Own, name string) {
-	if kind == sql.OwnFunction && !sql.Harmless(name) {
+	if kind == sql.OwnFunction && !sql.Harmless(name) || kind == sql.OwnAttribute && sql.Harmless(name) {
 		return
 	}
 	b.c.own[own{kind, name}] = true

@@ -18,6 +18,9 @@ const (
 	OwnOperator Own = 'o'
 	OwnCast     Own = 'c' // by the name of the type that is cast to
 	OwnImplicit Own = 'i' // casts that no statement shows; without a name
+	// OwnAttribute is a function of one argument by a name that is none of the server's harmless ones: (x).f is a call
+	// of it where x has no field f.
+	OwnAttribute Own = 'a'
 )
 
 // Relation is a table, view or anything else that can stand in FROM.

@@ -73,7 +73,7 @@ func (r *recogniser) conflict(c *pg_query.OnConflictClause, table policy.Table, 
 	inner.b.outer = at.b
 	r.touch(inner.b, table, true)
 	target := namesOf(table)
-	inner.names = &nameScope{relations: append([]source{{"excluded", target}}, at.names.relations...), outer: at.names.outer}
+	inner.names = &nameScope{relations: append([]source{{alias: "excluded", tables: target}}, at.names.relations...), outer: at.names.outer}
 	r.assignments(c.TargetList, target, inner)
 	r.nodes([]*pg_query.Node{c.WhereClause}, inner)
 }

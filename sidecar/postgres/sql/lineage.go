@@ -210,12 +210,25 @@ func (t *tracer) works(tables []policy.Table) {
 	}
 }
 
-// kept notes the calls in a definition (a default, a generated column, a check, a new type's USING): they run later,
-// in statements that do not show them.
+// kept notes what computes in a definition (a default, a generated column, a check, a new type's USING): it runs
+// later, in statements that do not show it.
 func (t *tracer) kept(tag string, m proto.Message) {
-	if call, ok := m.(*pg_query.FuncCall); ok && !computes(call) {
-		names, _ := stringsOf(call.Funcname)
-		t.launder(unproved("what function "+dotted(names...)+" returns"), "what "+tag+" defines")
+	where := "what " + tag + " defines"
+	switch n := m.(type) {
+	case *pg_query.FuncCall:
+		names, _ := stringsOf(n.Funcname)
+		if _, name := relationOf(names); !computes(n) || t.own(OwnFunction, name) {
+			t.launder(unproved("what function "+dotted(names...)+" returns"), where)
+		}
+	case *pg_query.A_Expr:
+		t.launder(t.applied(n.Name, proved), where)
+	case *pg_query.A_Indirection:
+		t.launder(t.indirection(&pg_query.A_Indirection{Indirection: n.Indirection}, &scope{}), where)
+	case *pg_query.TypeCast:
+		names, _ := stringsOf(n.GetTypeName().GetNames())
+		if _, name := relationOf(names); t.own(OwnCast, name) {
+			t.launder(unproved("what a cast to "+dotted(names...)+" makes"), where)
+		}
 	}
 	children(m, func(c proto.Message) { t.kept(tag, c) })
 }

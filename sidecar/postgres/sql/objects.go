@@ -18,6 +18,7 @@ func (r *recogniser) objects(m proto.Message, at place) bool {
 	case *pg_query.SecLabelStmt:
 		r.object(n.Objtype, n.Object, at)
 	case *pg_query.RenameStmt:
+		r.refuseRenamed(n.Object, at)
 		r.renamed(n.RenameType, n.Relation, n.Object, at)
 		if n.RenameType == pg_query.ObjectType_OBJECT_SCHEMA {
 			r.touch(at.b, everything(n.Subname), true)
@@ -25,6 +26,7 @@ func (r *recogniser) objects(m proto.Message, at place) bool {
 	case *pg_query.AlterObjectDependsStmt:
 		r.renamed(n.ObjectType, n.Relation, n.Object, at)
 	case *pg_query.AlterObjectSchemaStmt:
+		r.refuseRenamed(n.Object, at)
 		r.renamed(n.ObjectType, n.Relation, n.Object, at)
 	case *pg_query.AlterOwnerStmt:
 		r.renamed(n.ObjectType, n.Relation, n.Object, at)
@@ -80,6 +82,14 @@ func (r *recogniser) renamed(t pg_query.ObjectType, rv *pg_query.RangeVar, objec
 		return
 	}
 	r.object(t, object, at)
+}
+
+// refuseRenamed refuses to give a function another name than the one by which nobody may use it.
+func (r *recogniser) refuseRenamed(object *pg_query.Node, at place) {
+	names, _ := stringsOf(object.GetObjectWithArgs().GetObjname())
+	schema, name := relationOf(names)
+	refuseFunction(at.b, name)
+	refuseFunction(at.b, schema+"."+name)
 }
 
 // object notes the relations behind an object's name.

@@ -92,7 +92,7 @@ func (r *recogniser) from(m proto.Message, at place) {
 	case *pg_query.RangeFunction:
 		r.nodes(n.Functions, at)
 		r.nodes(n.Coldeflist, at)
-		at.names.add(functionAlias(n), nil)
+		at.names.relations = append(at.names.relations, functionSource(n))
 	case *pg_query.RangeTableFunc:
 		children(n, func(c proto.Message) { r.node(c, at) })
 		at.names.add(n.GetAlias().GetAliasname(), nil)
@@ -109,6 +109,32 @@ func (r *recogniser) from(m proto.Message, at place) {
 		r.node(m, at)
 		at.names.add("", nil)
 	}
+}
+
+// functionSource is a function in FROM, with the columns that it is known to have.
+func functionSource(n *pg_query.RangeFunction) source {
+	s := source{alias: functionAlias(n), value: true}
+	if n.GetAlias() != nil {
+		s.fields, _ = stringsOf(n.Alias.Colnames)
+	}
+	s.fields = append(s.fields, s.alias, "ordinality")
+	definitions := n.Coldeflist
+	for _, f := range n.Functions {
+		items := f.GetList().GetItems()
+		if len(items) > 1 {
+			definitions = append(definitions[:len(definitions):len(definitions)], items[1].GetList().GetItems()...)
+		}
+		if len(items) > 0 {
+			names, _ := stringsOf(items[0].GetFuncCall().GetFuncname())
+			if _, name := relationOf(names); pairs[name] {
+				s.fields = append(s.fields, "key", "value")
+			}
+		}
+	}
+	for _, d := range definitions {
+		s.fields = append(s.fields, d.GetColumnDef().GetColname())
+	}
+	return s
 }
 
 // functionAlias is the name of a function in FROM: its alias, or its own.

@@ -144,6 +144,13 @@ func (r *recogniser) node(m proto.Message, at place) {
 		r.columnRef(at, fields, star)
 	case *pg_query.FuncCall:
 		r.call(n, at)
+	case *pg_query.A_Indirection:
+		for _, i := range n.Indirection {
+			if name := i.GetString_().GetSval(); name != "" {
+				r.attribute(name, at.b)
+			}
+		}
+		children(m, func(c proto.Message) { r.node(c, at) })
 	case *pg_query.LockingClause:
 		// FOR UPDATE OF names aliases of this query, no further tables.
 	case *pg_query.String:

@@ -181,6 +181,19 @@ func (r *recogniser) mention(name string, b *builder) {
 	r.mentioned = name
 }
 
+// attribute notes x.name where it may be a call, name(x): functions of one argument can be written like a field
+// ("functional notation", section 8.16.5 of the server's manual), and of which type x is cannot be seen.
+func (r *recogniser) attribute(name string, b *builder) {
+	b.addFunction(name)
+	if !onlyReads(name) {
+		b.writes()
+	}
+	refuseFunction(b, name)
+	for _, s := range r.st.path() {
+		refuseFunction(b, s+"."+name)
+	}
+}
+
 // call notes a function call and walks its arguments.
 func (r *recogniser) call(n *pg_query.FuncCall, at place) {
 	names, _ := stringsOf(n.Funcname)

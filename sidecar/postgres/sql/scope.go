@@ -1,6 +1,8 @@
 package sql
 
 import (
+	"slices"
+
 	"github.com/chaperone-dev/chaperone/sidecar/policy"
 )
 
@@ -50,10 +52,14 @@ type nameScope struct {
 type source struct {
 	alias  string
 	tables []RelationName
+	// value says that it is a function, whose row may be a value of any type; fields are the columns that it is known
+	// to have then.
+	value  bool
+	fields []string
 }
 
 func (n *nameScope) add(alias string, tables []RelationName) {
-	n.relations = append(n.relations, source{alias, tables})
+	n.relations = append(n.relations, source{alias: alias, tables: tables})
 }
 
 // find returns the nearest source of the alias.
@@ -81,6 +87,9 @@ func (r *recogniser) columnRef(at place, fields []string, star bool) {
 	case n == 1:
 		r.unqualified(at, fields[0])
 	default:
+		if s, ok := at.names.find(fields[0], at.b.effort); n == 2 && ok && s.value && !slices.Contains(s.fields, fields[1]) {
+			r.attribute(fields[1], at.b)
+		}
 		at.addColumns(at.qualified(fields[:n-1]), fields[n-1])
 	}
 }

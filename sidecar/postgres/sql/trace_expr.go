@@ -30,6 +30,8 @@ func (t *tracer) expr(m proto.Message, sc *scope) Column {
 		return t.subquery(n, sc)
 	case *pg_query.A_Expr:
 		return t.operator(n, sc)
+	case *pg_query.A_Indirection:
+		return t.indirection(n, sc)
 	case *pg_query.SortBy:
 		return computed(worse(t.applied(n.UseOp, proved), t.operand(unwrap(n.Node), sc)))
 	case *pg_query.SelectStmt:
@@ -37,7 +39,7 @@ func (t *tracer) expr(m proto.Message, sc *scope) Column {
 		t.infer(out)
 		return computed(out)
 	case *pg_query.BoolExpr, *pg_query.NullTest, *pg_query.BooleanTest, *pg_query.CaseExpr, *pg_query.CaseWhen,
-		*pg_query.CoalesceExpr, *pg_query.MinMaxExpr, *pg_query.RowExpr, *pg_query.A_ArrayExpr, *pg_query.A_Indirection,
+		*pg_query.CoalesceExpr, *pg_query.MinMaxExpr, *pg_query.RowExpr, *pg_query.A_ArrayExpr,
 		*pg_query.A_Indices, *pg_query.GroupingFunc, *pg_query.NamedArgExpr, *pg_query.XmlExpr, *pg_query.XmlSerialize,
 		*pg_query.List, *pg_query.ResTarget, *pg_query.WindowDef, *pg_query.MultiAssignRef,
 		*pg_query.GroupingSet, *pg_query.A_Star,
@@ -198,6 +200,35 @@ func (t *tracer) call(n *pg_query.FuncCall, sc *scope) Column {
 		out = unproved("function " + name + " is not known to compute from its arguments alone")
 	}
 	return computed(out)
+}
+
+// indirection is a field or an element of a value.
+func (t *tracer) indirection(n *pg_query.A_Indirection, sc *scope) Column {
+	out := t.computedOf(n, sc)
+	for _, i := range n.Indirection {
+		if name := i.GetString_().GetSval(); name != "" {
+			out = t.attribute(name, out)
+		}
+	}
+	return computed(out)
+}
+
+// attribute is x.name, which may be a field of x and may be a call, name(x) ("functional notation", section 8.16.5 of
+// the server's manual).
+func (t *tracer) attribute(name string, x Column) Column {
+	// Of the server's functions, those that read more than what they are given have names that no field has.
+	reads := strings.HasPrefix(name, "pg_") || strings.HasPrefix(name, "lo_") || refusedFunctions[name] != nil
+	unknown := t.cat == nil || t.cat.Own(OwnAttribute, name) || returnsClear(name) && t.own(OwnFunction, name) || reads && !returnsClear(name)
+	if unknown || changingFunctions[name] {
+		t.launder(x, "function "+name)
+	}
+	if unknown {
+		t.impure = true
+		if x.Proof == Clear {
+			return unproved(name + " may be a function, not known to compute from its argument alone")
+		}
+	}
+	return x
 }
 
 func isBuiltin(schema, name string) bool {

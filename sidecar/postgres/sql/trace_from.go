@@ -22,7 +22,7 @@ func (t *tracer) from(m proto.Message, sc *scope) {
 		out := t.rowsOf(unwrap(n.Subquery), inner)
 		sc.tables = append(sc.tables, &table{alias: n.GetAlias().GetAliasname(), rows: t.renamed(out, n.Alias)})
 	case *pg_query.RangeFunction:
-		sc.tables = append(sc.tables, &table{alias: functionAlias(n), rows: t.renamed(t.functionRows(n, sc), n.Alias)})
+		sc.tables = append(sc.tables, &table{alias: functionAlias(n), value: true, rows: t.renamed(t.functionRows(n, sc), n.Alias)})
 	case *pg_query.RangeTableSample:
 		t.from(unwrap(n.Relation), sc)
 		t.predicates(append(slices.Clone(n.Args), n.Repeatable), sc)

@@ -288,6 +288,10 @@ func (t *tracer) recursive(c *pg_query.CommonTableExpr, s *pg_query.SelectStmt, 
 			t.infer(next.worst())
 		}
 		if sameRows(out, next) {
+			// The server allows these where the query does not refer to itself after all.
+			rest := &scope{outer: sc.outer, ctes: self}
+			t.sorted(s.SortClause, next, rest)
+			t.predicates([]*pg_query.Node{s.LimitCount, s.LimitOffset}, rest)
 			return next
 		}
 		if t.exhausted() {

@@ -2,6 +2,7 @@ package sql
 
 import (
 	"fmt"
+	"slices"
 )
 
 // maxSteps bounds the work of tracing one statement: nested recursive queries are gone through several times at
@@ -141,8 +142,9 @@ type table struct {
 	// names are the relation's full names, where it has no alias: schema.table.column is allowed then.
 	names []RelationName
 	rows  rows
-	// relation is true for a table or view, which has system columns.
-	relation bool
+	// relation is true for a table or view, which has system columns; value for a function in FROM, whose row may be
+	// a value of any type.
+	relation, value bool
 	// columnsHidden: only reachable by a qualified name, because a join shows the columns instead; nameHidden:
 	// the join's alias hides the entry altogether.
 	columnsHidden, nameHidden bool
@@ -186,7 +188,11 @@ func (t *tracer) resolve(fields []string, sc *scope) Column {
 			}
 			t.steps += len(e.rows.columns) / scanned
 			found = true
-			out = worse(out, e.column(name))
+			c := e.column(name)
+			if e.value && !e.has(name) {
+				c = t.attribute(name, c)
+			}
+			out = worse(out, c)
 		}
 		if found {
 			return out
@@ -279,6 +285,11 @@ func (e *table) column(name string) Column {
 		return proved
 	}
 	return unproved(dotted(e.alias, name) + " is not known to be a column")
+}
+
+// has tells whether the entry is known to have a column of the name.
+func (e *table) has(name string) bool {
+	return slices.ContainsFunc(e.rows.columns, func(a attribute) bool { return a.name == name })
 }
 
 // relationTables are the full names that a reference in the statement could mean.
