@@ -216,8 +216,10 @@ func (s *looped) fromServer() {
 		s.apart(func() { _ = s.core.Server(p) }) // the core keeps the error
 		s.after = append(s.after, lost)
 	default:
+		s.core.ResultsLater()
 		_ = s.core.Server(p)
 		s.toSend()
+		s.core.RecordResults()
 		lost()
 	}
 }

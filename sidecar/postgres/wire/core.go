@@ -93,6 +93,8 @@ type Core struct {
 	closed   bool
 	farewell bool // the server has said why it ends the session
 	err      error
+	results  []record.Event // to be recorded, while later says so
+	later    bool
 	noted    string // name of the approval request that was told last
 	commands uint64
 	sequence uint64 // numbers segments
@@ -294,6 +296,7 @@ func (c *Core) Lost(cause string) {
 
 // Close ends the session from outside: results that never came are recorded as such.
 func (c *Core) Close(why error) {
+	c.RecordResults()
 	for c.queue.len() > 0 {
 		if o := c.queue.front(); o.run.command != 0 {
 			c.finish(&o.run, "", "", "the session ended before the result")

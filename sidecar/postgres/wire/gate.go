@@ -227,7 +227,7 @@ func (c *Core) recordCommand(number *uint64, s subject) error {
 	c.commands++
 	*number = c.commands
 	v := &s.verdict
-	return c.cfg.Record(record.Event{
+	return c.record(record.Event{
 		Kind: record.KindCommand, Command: *number,
 		Text: c.compiled.recorded(s.judged, s.text, s.values), TextLength: len(s.text), Digest: s.digest,
 		Verdict: string(v.Action), Audited: string(v.Audited), Policy: v.Policy, Generation: v.Generation,
@@ -244,5 +244,5 @@ func (c *Core) recordApproval(p *pending, decision string, grant *session.Grant,
 	if grant != nil {
 		e.Request, e.Deciders = grant.Request, grant.Deciders
 	}
-	return c.cfg.Record(e)
+	return c.record(e)
 }

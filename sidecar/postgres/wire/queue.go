@@ -89,7 +89,9 @@ func (q *queue) front() *owed {
 func (q *queue) pop() {
 	*q.at(0) = owed{}
 	q.head = (q.head + 1) & (len(q.ring) - 1)
-	q.n--
+	if q.n--; q.n == 0 {
+		q.head = 0 // the places that were used last are near
+	}
 }
 
 // judgedParts are the statements of what runs.

@@ -268,8 +268,7 @@ func (c *Core) complete(o *owed, frame []byte, alias bool) {
 
 // finish records a result and makes the execution ready for the next of its statements.
 func (c *Core) finish(r *execution, tag, sqlstate, text string) {
-	// Whether it was kept shows at the next command.
-	_ = c.cfg.Record(record.Event{
+	c.ended(record.Event{
 		Kind: record.KindResult, Command: r.command, Tag: tag, Rows: r.rows, Bytes: r.bytes, Masked: r.masked,
 		SQLSTATE: sqlstate, Error: text,
 	})
