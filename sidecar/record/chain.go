@@ -279,17 +279,21 @@ func (c *chain) write(pieces ...piece) error {
 
 // store packs a text, chains it and gives it to the sender. Called with cutting held.
 func (c *chain) store(p piece, text []byte, last bool, write func(uint64, []byte) error) error {
-	payload, err := pack(nil, text)
+	b := buffers.Get().(*packed)
+	defer buffers.Put(b)
+	payload, err := pack(b.payload[:0], text)
 	if err != nil {
 		return err
 	}
+	b.payload = payload
 	sum := Sum(c.next, c.hash, payload)
-	frame, err := AppendChunk(nil, &Chunk{
+	frame, err := AppendChunk(b.frame[:0], &Chunk{
 		Number: c.next, Previous: c.hash, Hash: sum[:], Payload: payload, Counts: p.counts, Last: last,
 	})
 	if err != nil {
 		return err
 	}
+	b.frame = frame
 	if err := write(c.next, frame); err != nil {
 		return err
 	}

@@ -23,6 +23,11 @@ var encoders = sync.Pool{New: func() any {
 	return e
 }}
 
+// buffers hold a chunk on its way to the disk, which keeps none of it; the garbage collector frees those that are idle.
+var buffers = sync.Pool{New: func() any { return new(packed) }}
+
+type packed struct{ payload, frame []byte }
+
 // pack appends text to dst as a zstd frame.
 func pack(dst, text []byte) ([]byte, error) {
 	switch e := encoders.Get().(type) {
