@@ -37,6 +37,7 @@ type Sidecar struct {
 	// Lease, where it is set, is what the operator leases.
 	Lease atomic.Pointer[session.Lease]
 
+	operator    atomic.Pointer[session.Credentials] // leases, where it is set
 	protocol    *kube.Protocol
 	listener    net.Listener
 	host        string // the policy's name for the API server
@@ -138,6 +139,18 @@ func (s *Sidecar) ApplyAll(target policy.Kubernetes, changes ...func(*policy.Pol
 	return nil
 }
 
+// Obey puts in force what an operator says, and leases what it leases.
+func (s *Sidecar) Obey(rules *policy.Compiled, credentials session.Credentials) error {
+	at, err := netip.ParseAddrPort(s.upstream)
+	if err != nil {
+		return err
+	}
+	s.operator.Store(&credentials)
+	s.destination.Store(rules.Lookup(s.host, at.Port()))
+	s.changes.Announce()
+	return nil
+}
+
 // Withdraw leaves no policy that has a target for the API server.
 func (s *Sidecar) Withdraw() {
 	s.destination.Store(nil)
@@ -207,10 +220,13 @@ func (s *Sidecar) terminal() session.Recorder {
 	return l
 }
 
-// leases gives what the test said.
+// leases gives what the test said, or the operator.
 type leases struct{ sidecar *Sidecar }
 
-func (l leases) Lease(context.Context, string, string) (*session.Lease, error) {
+func (l leases) Lease(ctx context.Context, policy, target string) (*session.Lease, error) {
+	if operator := l.sidecar.operator.Load(); operator != nil {
+		return (*operator).Lease(ctx, policy, target)
+	}
 	if lease := l.sidecar.Lease.Load(); lease != nil {
 		return lease, nil
 	}
