@@ -46,7 +46,7 @@ func ForgetText() error {
 }
 
 // part is the length of the mappings that the program's segments are divided into.
-const part = 256 << 10
+const part = 16 << 10
 
 // divide makes of a segment's mapping many small ones, by giving every other part a flag of its own (whether it belongs
 // in a core dump, which a sidecar never writes). A page that is touched then brings in no more than its part's: since
