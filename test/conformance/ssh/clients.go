@@ -26,7 +26,7 @@ import (
 type client struct{ name, text string }
 
 var clients = []client{
-	{"OpenSSH by name", `$SSH $NAME 'echo out; echo err >&2; exit 3'; echo $?`},
+	{"OpenSSH by name", `$SSH $NAME 'echo out; echo err >&2; exit 3' 2>$SIDE/err; echo $?; cat $SIDE/err`},
 	{"OpenSSH by address", `ssh $PLAIN 127.0.0.1 'echo out; exit 4'; echo $?`},
 	{"OpenSSH by the host's certificate", `$SSH -o UserKnownHostsFile=$SIDE/authorities $NAME 'echo out'; echo $?`},
 	{"OpenSSH with input", `seq 100000 | $SSH $NAME 'wc -c; cat /dev/null'; echo $?`},
