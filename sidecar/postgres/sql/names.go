@@ -26,6 +26,52 @@ func (st *State) path() []string {
 // system catalogue, or in the first schema of the search_path that has it; where several could have it, all are
 // candidates.
 func (st *State) table(schema, name string) policy.Table {
+	t := st.found(schema, name)
+	if schema != "" || len(st.Earlier[name]) == 0 {
+		return t
+	}
+	for _, s := range st.earlier(name) {
+		if st.Catalogue != nil && st.gone(s, name) {
+			continue
+		}
+		if s != t.Schema && !slices.Contains(t.Candidates, s) {
+			t.Candidates = append(t.Candidates, s)
+		}
+	}
+	return t
+}
+
+// earlier are the schemas in which a plan made before could read a relation of the name. A plan made under another
+// search_path is made anew.
+func (st *State) earlier(name string) []string {
+	before, path := st.Earlier[name], st.path()
+	if len(before) == 0 || st.Planned || len(path) == 0 || slices.Contains(path, "") {
+		return before
+	}
+	if slices.Contains(before, "") {
+		before = append(slices.Clone(before), path...)
+	}
+	var out []string
+	for _, s := range before {
+		if s == schemaTemporary || s == schemaCatalog || s != "" && slices.Contains(path, s) {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+// gone tells whether no plan made before can read the relation, because it is not there: who drops or renames one
+// makes the server plan anew.
+func (st *State) gone(schema, name string) bool {
+	if st.Planned || schema == "" || schema == schemaTemporary || schema == schemaCatalog || schema == schemaInformation {
+		return false
+	}
+	_, found := st.Catalogue.Relation(schema, name)
+	return !found
+}
+
+// found resolves a relation as it would be found now.
+func (st *State) found(schema, name string) policy.Table {
 	if schema != "" {
 		return policy.Table{Schema: schema, Name: name}
 	}

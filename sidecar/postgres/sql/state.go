@@ -14,6 +14,13 @@ type State struct {
 	Temporary map[string]bool
 	// Catalogue resolves unqualified names where it is known. May be nil.
 	Catalogue Catalogue
+	// Earlier are, by the unqualified name of a relation, the schemas that a prepared statement has been found to mean
+	// by it before; an empty one could be any. A plan that the server has kept may still read there: it makes a new one
+	// when the search_path or a relation of the plan has changed, not when a new relation shadows one (plancache.c,
+	// RevalidateCachedQuery).
+	Earlier map[string][]string
+	// Planned says that the plan is never made anew, whatever changes: the statement is a cursor's or a portal's.
+	Planned bool
 }
 
 // DefaultState is a fresh session's, on a server with default settings and without a schema named as the user.

@@ -65,7 +65,11 @@ func (t *tracer) rangeVar(n *pg_query.RangeVar, sc *scope, target bool) *table {
 		e.names = names
 	}
 	e.relation = true
-	e.rows = t.renamed(t.relation(names), n.Alias)
+	r := t.relation(names)
+	if n.Schemaname == "" && len(t.st.Earlier[n.Relname]) > 0 {
+		r = t.orEarlier(r, n.Relname)
+	}
+	e.rows = t.renamed(r, n.Alias)
 	return e
 }
 

@@ -1,6 +1,7 @@
 package sql
 
 import (
+	"slices"
 	"strings"
 )
 
@@ -28,6 +29,36 @@ func (t *tracer) firstRelation(names []RelationName) rows {
 		return r
 	}
 	return unknownRelation(n)
+}
+
+// orEarlier returns the columns of a relation that may as well be one which a plan made before reads by the name: each
+// as protected as in any of them.
+func (t *tracer) orEarlier(now rows, name string) rows {
+	st := t.st
+	st.Catalogue = t.cat
+	for _, schema := range st.earlier(name) {
+		n := RelationName{schema, name}
+		if t.cat != nil && st.gone(schema, name) {
+			continue
+		}
+		before, _ := t.oneRelation(n)
+		now = either(now, before, n)
+	}
+	t.touches = t.touches || now.worst().Proof != Clear
+	return now
+}
+
+// either merges the columns of two relations of which one is read; those of other columns tell nothing.
+func either(a, b rows, n RelationName) rows {
+	alike := a.known && b.known && slices.EqualFunc(a.columns, b.columns, func(x, y attribute) bool { return x.name == y.name })
+	if !alike {
+		return rows{rest: unproved("what the statement was prepared for, which may be " + dotted(n.Schema, n.Name) + ", is not known any more")}
+	}
+	out := rows{known: true, columns: slices.Clone(a.columns)}
+	for i := range out.columns {
+		out.columns[i].Column = worse(out.columns[i].Column, b.columns[i].Column)
+	}
+	return out
 }
 
 func unknownRelation(n RelationName) rows {

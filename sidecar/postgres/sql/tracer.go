@@ -295,6 +295,6 @@ func (e *table) has(name string) bool {
 // relationTables are the full names that a reference in the statement could mean.
 func (t *tracer) relationTables(schema, name string) []RelationName {
 	st := t.st
-	st.Catalogue = nil
+	st.Catalogue, st.Earlier = nil, nil
 	return namesOf(st.table(schema, name))
 }

@@ -75,7 +75,9 @@ func (c *Core) completed(o *owed) {
 	switch p.Kind {
 	case sql.KindPrepare:
 		if c.names.room(len(p.Text)) {
-			c.names.statements[p.Prepared.Name] = &statement{text: p.Text, bySQL: true}
+			s := &statement{text: p.Text, bySQL: true}
+			c.found(s, p.innerCommands)
+			c.names.statements[p.Prepared.Name] = s
 		}
 	case sql.KindDeallocate:
 		if p.Prepared.All {
@@ -85,9 +87,10 @@ func (c *Core) completed(o *owed) {
 		}
 	case sql.KindDeclare:
 		if len(c.names.portals) < maxNames {
+			s := &statement{text: p.Text, bySQL: true, meaning: meaning{planned: true, held: p.Cursor.Hold, epoch: o.judged.epoch}}
+			c.found(s, p.innerCommands)
 			c.names.portals[p.Cursor.Name] = &portal{
-				statement: &statement{text: p.Text, bySQL: true},
-				cursor:    true, hold: p.Cursor.Hold, granted: o.run.granted, made: o.segment,
+				statement: s, cursor: true, hold: p.Cursor.Hold, granted: o.run.granted, made: o.segment,
 			}
 		}
 	case sql.KindClose:

@@ -69,6 +69,7 @@ func (c *Core) parse(frame, body []byte) bool {
 		return true
 	}
 	s := &statement{text: j.text, segment: c.segment.number}
+	c.found(s, j.commandsOf(s))
 	c.remember(s, j)
 	if len(types) > 2 {
 		s.declared = slices.Clone(types)

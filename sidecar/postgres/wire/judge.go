@@ -85,8 +85,7 @@ func (c *Core) judge(text []byte, unsure bool) *judged {
 	}
 	// A ROLLBACK would bring back what an open transaction has changed: what a cached verdict says of a string
 	// that holds one is not known.
-	unsettled := c.touched || c.altering
-	settled := !unsure && !unsettled && len(text) <= maxCached
+	settled := !unsure && !c.touched && !c.altering && len(text) <= maxCached
 	if settled {
 		if j := c.verdicts[string(text)]; j != nil && j.holds(rules, c.version, cat, epoch) {
 			return j
@@ -95,25 +94,7 @@ func (c *Core) judge(text []byte, unsure bool) *judged {
 			return j
 		}
 	}
-	j := &judged{text: string(text), rules: rules, version: c.version, cat: cat, epoch: epoch, results: &results{}}
-	if shared := c.shared(); shared != nil {
-		j.routines = shared.Routines()
-	}
-	state := c.state
-	if cat != nil {
-		state.Catalogue = cat
-	}
-	if unsure {
-		state.SearchPath, state.User, j.version = nil, "", 0
-	}
-	j.read(state)
-	if !unsure && j.shifting(unsettled) {
-		// What one of its statements changes, the next would be judged by: judge by nothing.
-		state.SearchPath, state.User, state.Catalogue = nil, "", nil
-		j.cat = nil
-		j.read(state)
-		j.cat = cat
-	}
+	j := c.understand(string(text), rules, cat, epoch, unsure, c.state)
 	if !settled || j.verdict.Unevaluated {
 		return j
 	}
@@ -125,6 +106,29 @@ func (c *Core) judge(text []byte, unsure bool) *judged {
 		c.verdicts[j.text] = j
 	}
 	c.cachedText += len(j.text)
+	return j
+}
+
+// understand reads a query string and judges it in a state.
+func (c *Core) understand(text string, rules *Rules, cat *catalogue.Catalogue, epoch uint64, unsure bool, state sql.State) *judged {
+	j := &judged{text: text, rules: rules, version: c.version, cat: cat, epoch: epoch, results: &results{}}
+	if shared := c.shared(); shared != nil {
+		j.routines = shared.Routines()
+	}
+	if cat != nil {
+		state.Catalogue = cat
+	}
+	if unsure {
+		state.SearchPath, state.User, j.version = nil, "", 0
+	}
+	j.read(state)
+	if !unsure && j.shifting(c.touched || c.altering) {
+		// What one of its statements changes, the next would be judged by: judge by nothing.
+		state.SearchPath, state.User, state.Catalogue = nil, "", nil
+		j.cat = nil
+		j.read(state)
+		j.cat = cat
+	}
 	return j
 }
 
@@ -144,6 +148,10 @@ func (c *Core) judgeStatement(s *statement) *judged {
 		}
 	}
 	j := c.judge([]byte(s.text), unsure)
+	c.found(s, j.commandsOf(s))
+	if s.earlier != nil && j.syntax == nil {
+		j = c.judgeEarlier(s, unsure)
+	}
 	c.remember(s, j)
 	return j
 }

@@ -21,6 +21,8 @@ type statement struct {
 	judged *judged
 	// plan is how the last result was masked, to be used again while it holds.
 	plan *plan
+	// meaning is what its names have been found to mean.
+	meaning
 	// segment is where the name got this meaning, while the server has not confirmed it; then 0.
 	segment uint64
 	// gone marks a Close that the server has not confirmed.
@@ -44,6 +46,8 @@ type portal struct {
 	grant   *session.Grant
 	granted ruleName
 	command uint64 // number of the command it runs as; 0 before its first Execute
+	// changes is how often the names of its statements had changed their meaning when it was bound.
+	changes int
 	// describing says that its description has been asked for.
 	describing bool
 	segment    uint64

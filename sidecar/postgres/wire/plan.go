@@ -137,6 +137,9 @@ func (c *Core) shape(o *owed, of *portal, epoch uint64) sql.Shape {
 		return unproved
 	}
 	if of != nil && of.statement.bySQL {
+		if of.statement.outlived(epoch) {
+			return unproved
+		}
 		return p.inner
 	}
 	switch p.Kind {
@@ -146,7 +149,7 @@ func (c *Core) shape(o *owed, of *portal, epoch uint64) sql.Shape {
 		}
 		s := o.run.named[o.run.part]
 		inner := c.judgeStatement(s)
-		if inner.epoch != epoch || inner.rules != j.rules || len(inner.parts) != 1 {
+		if s.outlived(epoch) || inner.epoch != epoch || inner.rules != j.rules || len(inner.parts) != 1 {
 			return unproved
 		}
 		if s.bySQL {

@@ -85,6 +85,7 @@ func (c *Core) rejudge(s *statement) (j *judged, v policy.Verdict, named []*stat
 // constant in it.
 func (c *Core) bindPortal(frame, name []byte, p *portal, j *judged) {
 	p.segment, p.made = c.segment.number, c.segment.number
+	p.changes = p.bindings()
 	o := c.extend(frame, owed{kind: answerBind, name: string(name), bound: p})
 	o.sensitive = j.touches || p.named != nil && c.compiled.ByName()
 	o.wasBound = c.names.portals[o.name]
@@ -173,7 +174,7 @@ func (c *Core) execute(frame, body []byte) bool {
 		return true
 	}
 	s := p.statement
-	j := c.judgeStatement(s)
+	j := c.planned(p)
 	verdict, what := c.executable(p, j)
 	if what != passes {
 		return what == refused

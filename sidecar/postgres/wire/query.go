@@ -99,6 +99,7 @@ func (c *Core) resolve(j *judged, simple bool) (v policy.Verdict, named []*state
 				all = append(all[:len(all):len(all)], unknownCursor(p))
 				continue
 			}
+			c.planned(cursor)
 			named[i] = cursor.statement
 			all = append(all[:len(all):len(all)], c.commandsOf(cursor.statement, cursor.granted)...)
 		}
