@@ -24,6 +24,7 @@ spec:
     port: 22
     ssh:
       user: %[3]s
+      shell: Interpret
       credentials: {secretRef: {name: bastion}}
       knownHosts: {configMapKeyRef: {name: bastion-hosts, key: known_hosts}}
       rules:
@@ -84,6 +85,14 @@ var _ = Describe("An agent's SSH", Ordered, func() {
 		Expect(result.Output).To(ContainSubstring("no-removal"))
 		Expect(result.Output).To(ContainSubstring("status 126"))
 		Expect(result.Output).To(HaveSuffix("contacts\ninbox\nvault\n"))
+	})
+
+	It("judges the commands of a script as the words that are made of them", func(ctx context.Context) {
+		result := ssh(ctx, `'for f in inbox/old contacts; do cat $f; done; X=rm; $X contacts; echo then $?; ls'`)
+		Expect(result.Stdout).To(HavePrefix("old\nAda: "), result.Output)
+		Expect(result.Stdout).To(HaveSuffix("then 126\ncontacts\ninbox\nvault\n"), result.Output)
+		Expect(result.Output).To(ContainSubstring(`rule "no-removal"`))
+		Expect(result.Output).NotTo(ContainSubstring("lovelace"))
 	})
 
 	It("is refused a terminal and a forwarding, which no rule names", func(ctx context.Context) {
