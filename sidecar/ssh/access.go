@@ -43,3 +43,13 @@ func (c *connection) admit(ctx context.Context, d *policy.Destination) error {
 
 // maxPurpose bounds what is shown to people about a connection: the names of a target and a user, with room.
 const maxPurpose = 512
+
+// timeIsOver tells whether the time is over that access was granted for.
+func (c *connection) timeIsOver() bool {
+	select {
+	case <-c.over:
+		return true
+	default:
+		return false
+	}
+}

@@ -226,6 +226,21 @@ func TestAChangedPolicyEndsACommandOfAScript(t *testing.T) {
 	eventually(t, "the end of what ran", func() bool { return !runs("98761") })
 }
 
+func TestACommandOfAScriptThatTakesNoNoticeIsEndedToo(t *testing.T) {
+	needServer(t)
+	deaf := policy.Rule{Name: "deaf", Match: policy.Match{Programs: []string{"sleep", "trap", "sh"}}, Action: policy.Allow}
+	s := sshsidecar.Start(t, server, interpreted(deaf))
+	done := make(chan result, 1)
+	script := `X=98762; sh -c "trap '' TERM PIPE HUP; sleep $X; sleep $X"; echo then $?`
+	go func() { done <- run(t, s.Command("ssh", Host, script), "") }()
+	eventually(t, "what runs", func() bool { return runs("98762") })
+	s.Rules(interpreted(noSleep))
+	if got := <-done; got.status != 0 || got.stdout != "then 126\n" || !strings.Contains(got.stderr, changed) {
+		t.Errorf("got %+v", got)
+	}
+	eventually(t, "the end of what ran", func() bool { return !runs("98762") })
+}
+
 func TestTheTimeOfAccessEndsWhatRuns(t *testing.T) {
 	s := sshsidecar.Start(t, needServer(t), sshsidecar.SSH(server, allow("*")), func(p *policy.Policy) {
 		p.Targets[0].Access = &policy.Access{MaxDurationSeconds: 8}

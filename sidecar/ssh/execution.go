@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"sync"
+	"time"
 
 	"golang.org/x/crypto/ssh"
 )
@@ -18,6 +19,7 @@ type execution struct {
 	status uint8
 	tag    string
 	piped  bool // nobody took what it printed
+	cut    bool // it is being ended, and its channel closed behind it
 	failed error
 }
 
@@ -66,21 +68,49 @@ func (x *execution) fail(err error) {
 	if x.failed == nil {
 		x.failed = err
 	}
-	_ = x.up.Close()
+	if !x.cut {
+		_ = x.up.Close()
+	}
 }
 
 // abandon ends a command of which nobody takes any more what it prints: a shell's would get SIGPIPE.
 func (x *execution) abandon() {
 	x.mu.Lock()
 	x.piped = true
+	cut := x.cut
 	x.mu.Unlock()
-	x.stop("PIPE")
+	if !cut {
+		x.stop("PIPE")
+	}
 }
 
 // stop signals the command (RFC 4254 6.9) and closes its channel. A command that neither reads nor prints would not
 // notice the latter.
 func (x *execution) stop(signal string) {
 	_, _ = x.up.SendRequest("signal", false, ssh.Marshal(struct{ Signal string }{signal}))
+	_ = x.up.Close()
+}
+
+// cutting says that the command is being ended by interrupt: until then its channel is open, for signals.
+func (x *execution) cutting() {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.cut = true
+}
+
+// interrupt ends the command, which may take no notice of the end of its channel nor of the first signal.
+func (x *execution) interrupt() {
+	for _, signal := range []ssh.Signal{ssh.SIGTERM, ssh.SIGKILL} {
+		if _, err := x.up.SendRequest("signal", false, ssh.Marshal(struct{ Signal string }{string(signal)})); err != nil {
+			break
+		}
+		select {
+		case <-x.ended:
+		case <-time.After(signalGrace):
+			continue
+		}
+		break
+	}
 	_ = x.up.Close()
 }
 

@@ -198,8 +198,16 @@ func (s *scriptRun) run(ctx context.Context, p plan, let passage, pipes *script.
 	// The end of the script is that of whatever it runs, also where somebody does not read.
 	x := &execution{up: up, ended: make(chan struct{})}
 	stop := context.AfterFunc(allowed, func() {
-		x.stop("TERM")
+		defer pipes.Close()
+		if interruption(allowed) == nil && !ch.c.timeIsOver() { // the agent ended it
+			x.stop("TERM")
+			return
+		}
+		ch.c.ending.RLock()
+		defer ch.c.ending.RUnlock()
+		x.cutting()
 		pipes.Close()
+		x.interrupt()
 	})
 	defer stop()
 	go x.requests(requests)
