@@ -278,24 +278,3 @@ func TestText(t *testing.T) {
 		t.Errorf("without detectors: %q of %d", text, length)
 	}
 }
-
-func FuzzValueStaysValid(f *testing.F) {
-	f.Add(uint32(oidNumeric), int16(1), []byte{0, 1, 0, 0, 0, 0, 0, 0, 0, 12})
-	f.Add(uint32(oidInet), int16(1), []byte{2, 32, 0, 4, 10, 1, 2, 3})
-	f.Add(uint32(oidTimestamp), int16(0), []byte("2024-01-01 10:00:00"))
-	f.Fuzz(func(t *testing.T, typ uint32, format int16, src []byte) {
-		for _, method := range [...]policy.Method{policy.MaskRedact, policy.MaskPartial, policy.MaskHash, policy.MaskNull} {
-			out, null, err := Value(method, typ, format&1, testKey, src)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if null {
-				continue
-			}
-			// What came out is a value of the type: it can be masked again.
-			if _, null, err := Value(method, typ, format&1, testKey, out); null || err != nil {
-				t.Fatalf("%s of type %d: %q became %q: null %v, %v", method, typ, src, out, null, err)
-			}
-		}
-	})
-}
