@@ -52,7 +52,7 @@ func (p *Protocol) drive(s *session.Session, c *client, up *upstream) (*driver, 
 	}
 	d.changed = sync.NewCond(&d.mu)
 	db := database(c.start)
-	d.core = wire.New(wire.Config{
+	config := wire.Config{
 		Rules:      p.current(s),
 		Record:     s.Recorder.Record,
 		Catalogue:  up.shared,
@@ -63,7 +63,11 @@ func (p *Protocol) drive(s *session.Session, c *client, up *upstream) (*driver, 
 		SearchPath: up.path,
 		PathChosen: up.pathChosen,
 		Parameters: up.parameters,
-	})
+	}
+	if r, ok := s.Recorder.(session.Keeper); ok {
+		config.Ready, config.Keep = r.Ready, r.Keep
+	}
+	d.core = wire.New(config)
 	version, _ := c.start.Negotiated()
 	length := keyLength30
 	if version >= wire.Version32 {

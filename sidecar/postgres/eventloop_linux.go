@@ -1,7 +1,9 @@
 package postgres
 
 import (
+	"os"
 	"runtime"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -14,8 +16,10 @@ import (
 // is done by other goroutines, whose results come back by post.
 //
 // Descriptors are watched level-triggered, so that one recv an event is enough. System calls that do not block, and
-// waits of at most briefWait, are made without telling the runtime, which would have another thread take over; only
-// when nothing has happened for that long does the loop block, and is told of by the runtime's books.
+// waits while there is something to do, are made without telling the runtime, which would have another thread take over;
+// only when nothing has happened for a while does the loop block by the runtime's books. Until then the runtime has its
+// signal for goroutines that run on: it interrupts the wait, when garbage is collected, or when the wait has taken 10 ms.
+// (No timer has to be set for that, twice for each query.)
 //
 // The goroutine keeps its thread for as long as the runtime lets it, and is not locked to it: every 10 ms the runtime
 // takes the processor from a goroutine that never waits, and a locked one gets it back by two more switches of threads.
@@ -28,21 +32,22 @@ type eventLoop struct {
 
 	// The loop's own.
 	parallel bool // another thread can run meanwhile
-	epoll    int
-	ends     []*end // by slot
-	free     []int
-	sessions map[*looped]struct{}
-	buf      []byte // what was received
-	clear    []byte // the same, decrypted
-	spare    []byte // for the cores' output
-	stalled  time.Time
+	// interrupted says that the last wait was, and that nothing has come since.
+	interrupted bool
+	epoll       int
+	ends        []*end // by slot
+	free        []int
+	sessions    map[*looped]struct{}
+	buf         []byte // what was received
+	clear       []byte // the same, decrypted
+	spare       []byte // for the cores' output
+	stalled     time.Time
 	// gathering are the ends that wake for more than a byte.
 	gathering []*end
 }
 
 const (
-	// briefWait is how long the loop waits without blocking in the runtime's eyes; a collection of garbage may have to
-	// wait as long for it.
+	// briefWait is how long the loop still waits without blocking in the runtime's eyes once it was interrupted.
 	briefWait = 2 * time.Millisecond
 	// stallCheck is how often peers are looked at that do not take what they are sent.
 	stallCheck = time.Second
@@ -75,7 +80,7 @@ func (l *eventLoop) run() {
 	busy := true
 	for l.catchUp() {
 		n := l.wait(events[:], busy)
-		busy = n > 0
+		busy = n != 0
 		for i := range events[:max(n, 0)] {
 			slot := int(events[i].Fd)
 			if slot < 0 {
@@ -144,7 +149,10 @@ func (l *eventLoop) catchUp() bool {
 	}
 }
 
-// wait waits for events. busy says that there were some just now.
+// preemptible says that the runtime interrupts goroutines that run on.
+var preemptible = !strings.Contains(os.Getenv("GODEBUG"), "asyncpreemptoff=1")
+
+// wait waits for events; less than none: it was interrupted. busy says that there were some just now.
 func (l *eventLoop) wait(events []unix.EpollEvent, busy bool) int {
 	l.sleeping.Store(true)
 	defer l.sleeping.Store(false)
@@ -154,12 +162,17 @@ func (l *eventLoop) wait(events []unix.EpollEvent, busy bool) int {
 	if more {
 		return rawEpollWait(l.epoll, events, 0)
 	}
-	brief := briefWait
-	if len(l.gathering) > 0 {
-		brief = bulkWait
-	}
 	if busy && l.parallel {
-		return rawEpollWait(l.epoll, events, int(brief.Milliseconds()))
+		limit := -1
+		switch {
+		case len(l.gathering) > 0:
+			limit = int(bulkWait.Milliseconds())
+		case l.interrupted || !preemptible || !l.stalled.IsZero():
+			limit = int(briefWait.Milliseconds())
+		}
+		n := rawEpollWait(l.epoll, events, limit)
+		l.interrupted = n < 0
+		return n
 	}
 	l.parallel = runtime.GOMAXPROCS(0) > 1 // which takes a lock of the scheduler's
 	limit := -1
@@ -170,7 +183,7 @@ func (l *eventLoop) wait(events []unix.EpollEvent, busy bool) int {
 		limit = int(stallCheck.Milliseconds())
 	}
 	n, _ := unix.EpollWait(l.epoll, events, limit) // interrupted: as if nothing had happened
-	return n
+	return max(n, 0)
 }
 
 func (l *eventLoop) drainWake() {

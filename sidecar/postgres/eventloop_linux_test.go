@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -89,6 +90,21 @@ func TestJudgingHoldsUpNoOtherSession(t *testing.T) {
 	release()
 	if got := k.until("Z", 2); got != "E(42501) Z(I) T(1) D(1) C(SELECT 1) Z(I)" {
 		t.Fatal(got)
+	}
+}
+
+func TestGarbageIsCollectedWhileTheLoopWaits(t *testing.T) {
+	onlyEventLoop(t)
+	s := newSidecar(t, allowAll())
+	conn := s.connect(t, "")
+	for range 50 { // each leaves the loop in a wait that only the runtime's signal can end
+		rows(t, conn, "SELECT 1")
+		collected := make(chan struct{})
+		go func() {
+			runtime.GC()
+			close(collected)
+		}()
+		reached(t, "the end of a collection", collected)
 	}
 }
 

@@ -192,8 +192,10 @@ func (s *looped) fromAgent() {
 // take hands the agent's bytes to the core.
 func (s *looped) take(p []byte) {
 	if !s.core.HeavyAgent(len(p)) {
+		s.core.RecordLater()
 		s.core.Agent(p)
 		s.toSend()
+		s.core.RecordNow()
 		return
 	}
 	p = append([]byte(nil), p...)
@@ -216,10 +218,10 @@ func (s *looped) fromServer() {
 		s.apart(func() { _ = s.core.Server(p) }) // the core keeps the error
 		s.after = append(s.after, lost)
 	default:
-		s.core.ResultsLater()
+		s.core.RecordLater()
 		_ = s.core.Server(p)
 		s.toSend()
-		s.core.RecordResults()
+		s.core.RecordNow()
 		lost()
 	}
 }

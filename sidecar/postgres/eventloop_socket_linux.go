@@ -206,10 +206,14 @@ func rawTransfer(trap uintptr, fd int, p []byte, flags uintptr) (int, unix.Errno
 	}
 }
 
+// rawEpollWait returns -1 where it was interrupted.
 func rawEpollWait(epoll int, events []unix.EpollEvent, milliseconds int) int {
 	n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(epoll), uintptr(unsafe.Pointer(unsafe.SliceData(events))), uintptr(len(events)), uintptr(milliseconds), 0, 0)
-	if errno != 0 {
-		return 0
+	switch errno {
+	case 0:
+		return int(n)
+	case unix.EINTR:
+		return -1
 	}
-	return int(n)
+	return 0
 }

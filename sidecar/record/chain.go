@@ -133,6 +133,24 @@ func missing(n int64, why error) string {
 	return fmt.Sprintf("%s missing: %v", count(n, "event is", "events are"), why)
 }
 
+// room tells whether an event would find room.
+func (c *chain) room() bool {
+	more := framed(len(c.raw)+maxEvent) - c.reserved
+	return more <= 0 || c.spool.used.Load()+max(more, reserveStep) <= c.spool.options.Budget
+}
+
+// keep is add for an event that is kept whether or not there is room for it.
+func (c *chain) keep(e *Event, now time.Time) {
+	before := len(c.raw)
+	c.encode(e, now)
+	if need := framed(len(c.raw)); need > c.reserved {
+		more := max(need-c.reserved, reserveStep)
+		c.spool.give(-more)
+		c.reserved += more
+	}
+	c.added(e, before)
+}
+
 // add encodes an event into the open chunk, for which there is room.
 func (c *chain) add(e *Event, now time.Time) error {
 	before := len(c.raw)
@@ -145,12 +163,17 @@ func (c *chain) add(e *Event, now time.Time) error {
 		}
 		c.reserved += more
 	}
+	c.added(e, before)
+	return nil
+}
+
+// added counts an event behind the first before bytes of the open chunk.
+func (c *chain) added(e *Event, before int) {
 	c.counts.add(e)
 	c.events++
 	if before == 0 {
 		c.age.Reset(cutAge)
 	}
-	return nil
 }
 
 func (c *chain) encode(e *Event, now time.Time) {

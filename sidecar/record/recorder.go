@@ -3,6 +3,7 @@ package record
 import (
 	"context"
 	"errors"
+	"time"
 )
 
 // Connection records one connection of an agent. Its methods may be called by several goroutines.
@@ -31,6 +32,12 @@ func (c *Connection) Record(e Event) error {
 	if err != nil {
 		return l.lose(err)
 	}
+	return c.append(ch, e, now)
+}
+
+// append appends an event to a chain. Called with appending held.
+func (c *Connection) append(ch *chain, e Event, now time.Time) error {
+	l := c.log
 	if c.chain != ch {
 		c.chain = ch
 		ch.connections++
@@ -57,6 +64,36 @@ func (c *Connection) Record(e Event) error {
 		ch.cutBehind(l)
 	}
 	return nil
+}
+
+// Ready tells whether an event would be kept now. It says no where it would take more than a look: at the first event,
+// and as an hour begins.
+func (c *Connection) Ready() bool {
+	l := c.log
+	l.appending.Lock()
+	defer l.appending.Unlock()
+	ch := l.chain
+	return ch != nil && ch == c.chain && !l.closed && l.lost == 0 && !ch.abandoned.Load() && ch.broken() == nil && ch.room()
+}
+
+// Keep is Record for an event of what has been done, because Ready said that there is room for it: it is kept even where
+// others have taken that since, or the volume has failed. The budget is exceeded then by this event, and the next is
+// refused.
+func (c *Connection) Keep(e Event) {
+	l := c.log
+	l.appending.Lock()
+	ch := l.chain
+	if ch == nil || ch != c.chain || l.closed { // the hour is over, or the sidecar's life
+		l.appending.Unlock()
+		_ = c.Record(e) // is counted as missing where it is not kept
+		return
+	}
+	defer l.appending.Unlock()
+	e.Connection = c.number
+	ch.keep(&e, l.spool.options.Now())
+	if len(ch.raw) >= chunkSize {
+		ch.cutBehind(l)
+	}
 }
 
 // recordPieces records output that is too long for one event as several.

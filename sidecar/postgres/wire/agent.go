@@ -85,7 +85,8 @@ func (c *Core) stream(p []byte) int {
 	if c.binding.left == 0 {
 		b := c.binding
 		c.binding = nil
-		c.bindValues(b.portal, b)
+		b.portal.setFormats(b.result)
+		c.noteValues(b.portal, b)
 		b.portal = nil
 	}
 	return n

@@ -49,6 +49,7 @@ type binding struct {
 	excess int    // bytes of the value that are not shown
 	head   []byte // of the value, to be shown
 	portal *portal
+	skim   bool // check alone: nothing is hashed or shown
 }
 
 // reset begins a Bind with left bytes behind its names. declared are the parameter types of the Parse, as sent, and
@@ -66,6 +67,12 @@ func (b *binding) reset(left int, declared []byte, types []uint32) {
 		}
 	}
 	*b = binding{left: left, types: types, hash: h, paramF: b.paramF[:0], result: b.result[:0], shown: b.shown[:0], head: b.head[:0]}
+}
+
+// check begins a Bind of which only the structure and the result formats are asked for, and takes it whole.
+func (b *binding) check(values []byte) error {
+	*b = binding{left: len(values), hash: b.hash, paramF: b.paramF[:0], result: b.result[:0], shown: b.shown[:0], head: b.head[:0], skim: true}
+	return b.write(values)
 }
 
 // write takes the next piece.
@@ -108,7 +115,7 @@ func (b *binding) write(p []byte) error {
 // integer takes a complete integer of the stage. Everything up to the values' end is hashed: formats, count,
 // lengths and values fix what the statement runs with.
 func (b *binding) integer(raw []byte) error {
-	if b.stage < bindResultCount {
+	if b.stage < bindResultCount && !b.skim {
 		b.hash.Write(raw)
 	}
 	n := int(binary.BigEndian.Uint16(raw))
@@ -131,7 +138,7 @@ func (b *binding) integer(raw []byte) error {
 		}
 		b.count--
 		if length < 0 {
-			if b.name() {
+			if !b.skim && b.name() {
 				b.shown = append(b.shown, "NULL"...)
 			}
 			break
@@ -174,8 +181,11 @@ func (b *binding) advance() {
 }
 
 func (b *binding) take(p []byte) {
-	b.hash.Write(p)
 	b.value -= len(p)
+	if b.skim {
+		return
+	}
+	b.hash.Write(p)
 	if room := min(maxShownValue, maxShown-len(b.shown)) - len(b.head); room > 0 {
 		n := min(room, len(p))
 		b.head = append(b.head, p[:n]...)
@@ -187,7 +197,7 @@ func (b *binding) take(p []byte) {
 
 func (b *binding) endValue() {
 	b.stage = bindValueLength
-	if b.name() {
+	if !b.skim && b.name() {
 		b.shown = b.render(b.shown)
 	}
 	b.advance()

@@ -19,6 +19,10 @@ type Config struct {
 	Rules func() *Rules
 	// Record keeps an event. An error means that it was not kept and that the command must be refused.
 	Record func(record.Event) error
+	// Ready tells whether an event would be kept now, and Keep keeps one after Ready has said so, whatever has happened
+	// in between. Both nil: every command is recorded before it is sent on.
+	Ready func() bool
+	Keep  func(record.Event)
 	// Catalogue is the database's, shared by the pod's sessions. It is read only while a policy protects columns
 	// by name.
 	Catalogue *catalogue.Shared
@@ -64,6 +68,8 @@ type Core struct {
 	forward int      // bytes of a COPY line still to come, sent on as they are
 	binding *binding // a Bind that streams through
 	binder  binding
+	reader  binding
+	unread  []*portal
 	segment segment
 	pending *pending
 	wait    WaitKind
@@ -93,7 +99,7 @@ type Core struct {
 	closed   bool
 	farewell bool // the server has said why it ends the session
 	err      error
-	results  []record.Event // to be recorded, while later says so
+	deferred []deferred // while later says so
 	later    bool
 	noted    string // name of the approval request that was told last
 	commands uint64
@@ -168,7 +174,7 @@ func (c *Core) nextSegment() {
 }
 
 // Agent takes bytes that the agent sent. What cannot be handled yet is kept; while Wait is not WaitNone the
-// driver should not read more. ToServer has to be called before p is changed.
+// driver should not read more. ToServer, and RecordNow after RecordLater, have to be called before p is changed.
 func (c *Core) Agent(p []byte) {
 	if c.closed {
 		return
@@ -189,6 +195,7 @@ func (c *Core) resume() {
 	}
 	n := c.take(c.in)
 	c.toServer.settle()
+	c.readAll()
 	rest := copy(c.in, c.in[n:])
 	c.in = c.in[:rest]
 	if rest == 0 && cap(c.in) > keep {
@@ -296,7 +303,7 @@ func (c *Core) Lost(cause string) {
 
 // Close ends the session from outside: results that never came are recorded as such.
 func (c *Core) Close(why error) {
-	c.RecordResults()
+	c.RecordNow()
 	for c.queue.len() > 0 {
 		if o := c.queue.front(); o.run.command != 0 {
 			c.finish(&o.run, "", "", "the session ended before the result")

@@ -17,11 +17,11 @@ const (
 // digestOf is the SHA-256, in hex, over what will run: the statement's text, and whatever else decides what it does
 // when it runs: the database, what its names stand for, what is bound. An approval is for it and nothing else. A
 // statement has one digest whether it comes as a simple query or without values through the extended protocol.
-func (c *Core) digestOf(text string, named []*statement, b *binding) string {
+func (c *Core) digestOf(text string, at place, named []*statement, b *binding) string {
 	d := append(c.hashed[:0], text...)
 	d = hashField(d, fieldDatabase, c.cfg.Database)
-	if c.path != c.initial || c.stale {
-		d = hashField(d, fieldPath, c.path)
+	if at.told {
+		d = hashField(d, fieldPath, at.path)
 	}
 	for _, s := range named {
 		if s != nil {
@@ -38,6 +38,15 @@ func (c *Core) digestOf(text string, named []*statement, b *binding) string {
 	hex.Encode(out[:], sum[:])
 	return string(out[:])
 }
+
+// place is where a statement's names are looked up: search_path and role, and whether they have to be told.
+type place struct {
+	path string
+	told bool
+}
+
+// place is that of a statement which is forwarded now.
+func (c *Core) place() place { return place{c.path, c.path != c.initial || c.stale} }
 
 func hashField(d []byte, name byte, value string) []byte {
 	d = append(d, 0, name)

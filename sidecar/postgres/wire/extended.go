@@ -59,7 +59,7 @@ func (c *Core) parse(frame, body []byte) bool {
 		return true
 	}
 	if j.verdict.Action == policy.Deny {
-		what, _, _ := c.gate(subject{judged: j, verdict: j.verdict, text: j.text, digest: c.digestOf(j.text, nil, nil)})
+		what, _, _ := c.gate(subject{judged: j, verdict: j.verdict, text: j.text, place: c.place(), digested: true})
 		return what == refused
 	}
 	if !c.names.room(len(j.text)) {

@@ -12,8 +12,14 @@ import (
 type subject struct {
 	judged  *judged
 	verdict policy.Verdict
-	// text and values as they are, not yet masked; digest over what will run.
+	// text and values as they are, not yet masked; digest over what will run. fill finds what is not there yet: of a
+	// portal, or of what stands at place and is named, where it is to be digested.
 	text, values, digest string
+
+	portal   *portal
+	place    place
+	named    []*statement
+	digested bool
 	// simple is a simple query, which is answered with a ReadyForQuery of its own.
 	simple bool
 	// command is the number it was recorded under before; 0 when this is the first time.
@@ -57,6 +63,7 @@ func (c *Core) gate(s subject) (outcome, uint64, *session.Grant) {
 		if s.verdict.Action == policy.Allow && !c.guarded(s) {
 			return c.admit(s)
 		}
+		c.fill(&s)
 		p = &pending{command: s.command}
 		c.pending = p
 		switch s.verdict.Action {
@@ -75,6 +82,7 @@ func (c *Core) gate(s subject) (outcome, uint64, *session.Grant) {
 			return c.flush()
 		}
 	}
+	c.fill(&s)
 	switch {
 	case p.refusal != nil:
 		return c.reject(s, *p.refusal)
@@ -94,9 +102,29 @@ func (c *Core) guarded(s subject) bool {
 	return s.command == 0 && c.recording().Durability == policy.Acknowledged && (s.judged == nil || !s.judged.reads)
 }
 
-// admit records an allowed command, once, and lets it pass.
+// fill adds values and digest.
+func (c *Core) fill(s *subject) {
+	switch {
+	case s.digest != "":
+	case s.portal != nil:
+		c.read(s.portal)
+		s.values, s.digest = s.portal.values, s.portal.digest
+	case s.digested:
+		s.digest = c.digestOf(s.text, s.place, s.named, nil)
+	}
+}
+
+// admit records an allowed command, once, now or as soon as it has been sent on, and lets it pass.
 func (c *Core) admit(s subject) (outcome, uint64, *session.Grant) {
 	number := s.command
+	if number != 0 {
+		return passes, number, nil
+	}
+	if c.later && c.cfg.Ready != nil && c.cfg.Ready() {
+		c.commands++
+		c.postpone(deferred{command: true, number: c.commands, subject: s, rules: c.compiled})
+		return passes, c.commands, nil
+	}
 	if err := c.recordCommand(&number, s); err != nil {
 		return c.reject(s, unrecorded(err))
 	}
@@ -226,13 +254,19 @@ func (c *Core) recordCommand(number *uint64, s subject) error {
 	}
 	c.commands++
 	*number = c.commands
+	return c.record(c.commandEvent(*number, &s, c.compiled))
+}
+
+// commandEvent is a command as it is recorded.
+func (c *Core) commandEvent(number uint64, s *subject, rules *Rules) record.Event {
+	c.fill(s)
 	v := &s.verdict
-	return c.record(record.Event{
-		Kind: record.KindCommand, Command: *number,
-		Text: c.compiled.recorded(s.judged, s.text, s.values), TextLength: len(s.text), Digest: s.digest,
+	return record.Event{
+		Kind: record.KindCommand, Command: number,
+		Text: rules.recorded(s.judged, s.text, s.values), TextLength: len(s.text), Digest: s.digest,
 		Verdict: string(v.Action), Audited: string(v.Audited), Policy: v.Policy, Generation: v.Generation,
 		Rule: v.Rule, Message: v.Message,
-	})
+	}
 }
 
 func (c *Core) recordApproval(p *pending, decision string, grant *session.Grant, text string) error {

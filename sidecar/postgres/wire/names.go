@@ -35,10 +35,13 @@ type portal struct {
 	// formats are the result formats of the Bind, as sent: none, one for all, or one each.
 	formats []int16
 	// named are what the statement's own names (EXECUTE, FETCH) stand for, by part.
-	named  []*statement
+	named []*statement
+	// place, digest and values say what it runs with: the values as a person reads them, cut to a bound.
+	place  place
 	digest string
-	// values are the bound values as a person reads them, cut to a bound.
 	values string
+	// unread are the values as they stand in the Bind, of which digest and values are still to be made (see later.go).
+	unread []byte
 	// cursor says that text's DECLARE made it (statement is then the one inside).
 	cursor bool
 	hold   bool

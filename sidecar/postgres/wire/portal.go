@@ -41,27 +41,28 @@ func (c *Core) bind(frame, body []byte) bool {
 		return true
 	}
 	b := &c.binder
-	b.reset(len(values), s.declared, s.types)
-	if err := b.write(values); err != nil || b.stage != bindDone {
+	if err := b.check(values); err != nil || b.stage != bindDone {
 		return c.invalid("Bind")
 	}
 	j, verdict, named, what := c.rejudge(s)
 	if what != passes {
 		return what == refused
 	}
-	p := &portal{statement: s}
+	p := &portal{statement: s, named: named, place: c.place(), unread: values}
 	if verdict.Action != policy.Allow || c.pending != nil {
-		what, number, grant := c.gate(subject{
-			judged: j, verdict: verdict, text: j.text, values: string(b.shown), digest: c.digestOf(j.text, named, b),
-		})
+		what, number, grant := c.gate(subject{judged: j, verdict: verdict, text: j.text, portal: p})
 		if what != passes {
 			return what == refused
 		}
 		p.command, p.grant, p.granted = number, grant, ruleName{verdict.Policy, verdict.Rule}
 	}
-	p.named = named
+	p.setFormats(b.result)
 	c.bindPortal(frame, portalName, p, j)
-	c.bindValues(p, b)
+	if c.later {
+		c.unread = append(c.unread, p)
+	} else {
+		c.read(p)
+	}
 	return true
 }
 
@@ -93,17 +94,40 @@ func (c *Core) bindPortal(frame, name []byte, p *portal, j *judged) {
 	c.segment.bound++
 }
 
-// bindValues completes a portal by what its Bind said.
-func (c *Core) bindValues(p *portal, b *binding) {
-	p.values = string(b.shown)
-	p.digest = c.digestOf(p.statement.text, p.named, b)
-	if !sameFormats(p.statement.formats, b.result) {
-		p.statement.formats = slices.Clone(b.result)
+// setFormats notes the Bind's result formats, mostly those of the Bind before.
+func (p *portal) setFormats(formats []int16) {
+	if !slices.Equal(p.statement.formats, formats) {
+		p.statement.formats = slices.Clone(formats)
 	}
 	p.formats = p.statement.formats
 }
 
-func sameFormats(a, b []int16) bool { return slices.Equal(a, b) }
+// read has the values that a portal was bound with told to people and digested, where that has not been done yet.
+func (c *Core) read(p *portal) {
+	if p.unread == nil {
+		return
+	}
+	b := &c.reader
+	b.reset(len(p.unread), p.statement.declared, p.statement.types)
+	_ = b.write(p.unread) // has been checked
+	c.noteValues(p, b)
+}
+
+// noteValues notes what a portal was bound with.
+func (c *Core) noteValues(p *portal, b *binding) {
+	p.values = string(b.shown)
+	p.digest = c.digestOf(p.statement.text, p.place, p.named, b)
+	p.unread = nil
+}
+
+// readAll reads what is unread, before the bytes that it is in change.
+func (c *Core) readAll() {
+	for i, p := range c.unread {
+		c.read(p)
+		c.unread[i] = nil
+	}
+	c.unread = c.unread[:0]
+}
 
 // longBind handles a Bind that is too long to be held: it streams through if nothing about it has to be decided
 // by people.
@@ -148,7 +172,7 @@ func (c *Core) longBind(size int, p []byte) (int, bool) {
 	head := header + len(portalName) + len(name) + 2
 	b := &c.binder
 	b.reset(size-(head-header), s.declared, s.types)
-	b.portal = &portal{statement: s, named: named}
+	b.portal = &portal{statement: s, named: named, place: c.place()}
 	c.bindPortal(p[:head], portalName, b.portal, j)
 	c.binding = b
 	return head, true
@@ -179,9 +203,7 @@ func (c *Core) execute(frame, body []byte) bool {
 	if what != passes {
 		return what == refused
 	}
-	what, number, grant := c.gate(subject{
-		judged: j, verdict: verdict, text: j.text, values: p.values, digest: p.digest, command: p.command,
-	})
+	what, number, grant := c.gate(subject{judged: j, verdict: verdict, text: j.text, portal: p, command: p.command})
 	if what != passes {
 		return what == refused
 	}

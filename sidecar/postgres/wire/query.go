@@ -26,7 +26,7 @@ func (c *Core) query(frame, body []byte) bool {
 	if what != passes {
 		return what == refused
 	}
-	what, number, grant := c.gate(subject{judged: j, verdict: verdict, text: j.text, digest: c.digestOf(j.text, named, nil), simple: true})
+	what, number, grant := c.gate(subject{judged: j, verdict: verdict, text: j.text, place: c.place(), named: named, digested: true, simple: true})
 	if what != passes {
 		return what == refused
 	}

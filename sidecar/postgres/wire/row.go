@@ -268,9 +268,14 @@ func (c *Core) complete(o *owed, frame []byte, alias bool) {
 
 // finish records a result and makes the execution ready for the next of its statements.
 func (c *Core) finish(r *execution, tag, sqlstate, text string) {
-	c.ended(record.Event{
+	e := record.Event{
 		Kind: record.KindResult, Command: r.command, Tag: tag, Rows: r.rows, Bytes: r.bytes, Masked: r.masked,
 		SQLSTATE: sqlstate, Error: text,
-	})
+	}
+	if c.later {
+		c.postpone(deferred{result: e})
+	} else {
+		_ = c.record(e) // whether it was kept shows at the next command
+	}
 	r.rows, r.bytes, r.masked = 0, 0, 0
 }

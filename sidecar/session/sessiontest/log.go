@@ -20,7 +20,7 @@ type Log struct {
 	hook    func(record.Event)
 }
 
-var _ session.Recorder = (*Log)(nil)
+var _ session.Keeper = (*Log)(nil)
 
 // Before has f called with each event before it is kept, by whoever records it.
 func (l *Log) Before(f func(record.Event)) {
@@ -45,6 +45,16 @@ func (l *Log) Record(e record.Event) error {
 	l.events = append(l.events, e)
 	return nil
 }
+
+// Ready implements session.Keeper.
+func (l *Log) Ready() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.fail == nil
+}
+
+// Keep implements session.Keeper.
+func (l *Log) Keep(e record.Event) { _ = l.Record(e) }
 
 // Flush implements session.Recorder.
 func (l *Log) Flush(context.Context) error {
