@@ -48,25 +48,57 @@ func (k *talker) send(messages ...pgproto3.FrontendMessage) {
 // until receives up to and with the n-th message of the type ("Z" for ReadyForQuery), and returns all in short.
 func (k *talker) until(kind string, n int) string {
 	k.t.Helper()
+	return strings.Join(k.hear(kind, n, short), " ")
+}
+
+// whole is until with all that the messages say.
+func (k *talker) whole(kind string, n int) string {
+	k.t.Helper()
+	return strings.Join(k.hear(kind, n, whole), "\n")
+}
+
+func (k *talker) hear(kind string, n int, say func(pgproto3.BackendMessage) string) []string {
+	k.t.Helper()
 	var got []string
-	k.conn.SetReadDeadline(time.Now().Add(10 * time.Second))
+	k.conn.SetReadDeadline(time.Now().Add(time.Minute))
 	defer k.conn.SetReadDeadline(time.Time{})
 	for n > 0 {
 		m, err := k.front.Receive()
 		if err != nil {
-			got = append(got, err.Error())
-			break
+			return append(got, err.Error())
 		}
-		s := short(m)
-		if s == "" {
+		if short(m) == "" {
 			continue
 		}
-		got = append(got, s)
-		if strings.HasPrefix(s, kind) {
+		got = append(got, say(m))
+		if strings.HasPrefix(short(m), kind) {
 			n--
 		}
 	}
-	return strings.Join(got, " ")
+	return got
+}
+
+// whole is a message byte by byte, but for what differs between two sessions: process ids, the numbers and schemas of
+// relations that are a session's own, and where in the server's source an error comes from, which our own do not name.
+func whole(m pgproto3.BackendMessage) string {
+	switch m := m.(type) {
+	case *pgproto3.ErrorResponse:
+		m.File, m.Line, m.Routine = "", 0, ""
+		if strings.HasPrefix(m.SchemaName, "pg_temp_") {
+			m.SchemaName = "pg_temp"
+		}
+	case *pgproto3.NotificationResponse:
+		m.PID = 0
+	case *pgproto3.RowDescription:
+		for i := range m.Fields {
+			m.Fields[i].TableOID = min(m.Fields[i].TableOID, 16384) // FirstNormalObjectId
+		}
+	}
+	raw, err := m.Encode(nil)
+	if err != nil {
+		return err.Error()
+	}
+	return fmt.Sprintf("%q", raw)
 }
 
 // short is a message in a word.
