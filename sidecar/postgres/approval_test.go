@@ -48,7 +48,7 @@ func await(t *testing.T, done chan outcome) outcome {
 	select {
 	case o := <-done:
 		return o
-	case <-time.After(10 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatal("the statement never ended")
 		return outcome{}
 	}
