@@ -60,14 +60,21 @@ type Protocol struct {
 	rules   map[*policy.Destination]*wire.Rules
 
 	mu         sync.Mutex // guards what follows
-	catalogues map[catalogueKey]*catalogue.Shared
+	catalogues map[catalogueKey]*known
 	open       map[string]int             // sessions by destination
 	roles      map[catalogueKey]time.Time // when each was last looked at, without its database
 	verifiers  map[string]*sasl.Verifier  // by the password that agents are asked for
 }
 
-// catalogueKey is a database as one of its roles sees it.
-type catalogueKey struct{ address, database, user string }
+// catalogueKey is a database as one of its roles sees it. What is behind an address may change; server tells one start of a
+// server, and one database of a name, from another.
+type catalogueKey struct{ address, database, user, server string }
+
+// known is a catalogue and how many sessions use it.
+type known struct {
+	*catalogue.Shared
+	sessions int
+}
 
 var _ session.Protocol = (*Protocol)(nil)
 
@@ -90,7 +97,7 @@ func New(opts Options) *Protocol {
 	return &Protocol{
 		opts:       opts,
 		rules:      make(map[*policy.Destination]*wire.Rules),
-		catalogues: make(map[catalogueKey]*catalogue.Shared),
+		catalogues: make(map[catalogueKey]*known),
 		open:       make(map[string]int),
 		roles:      make(map[catalogueKey]time.Time),
 		verifiers:  make(map[string]*sasl.Verifier),
@@ -143,6 +150,7 @@ func (p *Protocol) session(ctx context.Context, s *session.Session, c *client) e
 		}
 		if err == nil {
 			event.User = up.user
+			defer up.forget()
 		}
 	}
 	if rerr := s.Recorder.Record(event); rerr != nil && err == nil {
@@ -227,17 +235,28 @@ func (p *Protocol) admit(rules *wire.Rules) (release func(), err error) {
 	}, nil
 }
 
-// shared returns what the pod's sessions know together of a database's relations, as one of its roles sees them.
-func (p *Protocol) shared(address, database, user string) *catalogue.Shared {
+// shared returns what the pod's sessions know together of a database's relations, as one of its roles sees them, until
+// forget is called. What is known of a server that has been replaced goes when nobody uses it any more.
+func (p *Protocol) shared(key catalogueKey) (shared *catalogue.Shared, forget func()) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	key := catalogueKey{address, database, user}
 	c := p.catalogues[key]
 	if c == nil {
-		c = catalogue.NewShared(time.Now, p.opts.CatalogueAge)
+		for k, old := range p.catalogues {
+			other := k
+			if other.server = key.server; other == key && old.sessions == 0 {
+				delete(p.catalogues, k)
+			}
+		}
+		c = &known{Shared: catalogue.NewShared(time.Now, p.opts.CatalogueAge)}
 		p.catalogues[key] = c
 	}
-	return c
+	c.sessions++
+	return c.Shared, func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		c.sessions--
+	}
 }
 
 func database(start *wire.Startup) string {

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/jackc/pgx/v5/pgconn"
+
 	"github.com/chaperone-dev/chaperone/sidecar/policy"
 	"github.com/chaperone-dev/chaperone/sidecar/session"
 	"github.com/chaperone-dev/chaperone/test/postgresserver"
@@ -72,6 +74,82 @@ func TestServerRestart(t *testing.T) {
 	}
 }
 
+// TestFailover has the target's name lead to another server as the first is lost.
+func TestFailover(t *testing.T) {
+	var servers [2]*postgresserver.Server
+	pg := masked(policy.MaskRedact)
+	pg.Masking, pg.CAPEM = pg.Masking[:1], nil // no detector, which would find cards by themselves
+	for i, column := range []string{"name", "card_number"} {
+		own, err := postgresserver.Start()
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = own.Stop() })
+		servers[i], pg.CAPEM = own, append(pg.CAPEM, own.Authority.PEM...)
+		holding(t, own, "postgres", column)
+	}
+	s := newSidecar(t, pg)
+	lead := func(to *postgresserver.Server) {
+		s.dial(to.Address())
+		s.lease.Store(&session.Lease{Username: postgresserver.Superuser, Password: to.Password})
+	}
+	lead(servers[0])
+	const database, seen = "dbname=postgres", "SELECT c FROM cards"
+	conn, idle := s.connect(t, database), s.connect(t, database)
+	if got := rows(t, conn, seen); got[0][0] != "Ada" {
+		t.Fatalf("got %v", got)
+	}
+	done := later(conn, "SELECT pg_sleep(600)")
+	lead(servers[1])
+	servers[0].Down()
+	if o := await(t, done); o.err == nil {
+		t.Fatal("a statement succeeded on a server that was lost")
+	}
+	if _, err := query(idle, "SELECT 1"); err == nil {
+		t.Fatal("a session goes on whose server was lost")
+	}
+	// What the other server holds is its own: nothing that was known of the first makes it clear.
+	if got := rows(t, s.connect(t, database), seen); got[0][0] != "********" {
+		t.Fatalf("behind the failover: %v", got)
+	}
+	t.Run("what was known of the first is forgotten once nobody uses it", func(t *testing.T) {
+		s.Stop()
+		_, forget := s.shared(catalogueKey{address: "db.test:5432", database: "postgres", user: postgresserver.Superuser, server: "a third"})
+		forget()
+		if n := len(s.catalogues); n != 1 {
+			t.Fatalf("%d are known", n)
+		}
+	})
+}
+
+// TestDatabaseMadeAnew puts another database behind a name, past the sidecar.
+func TestDatabaseMadeAnew(t *testing.T) {
+	own, err := postgresserver.Start()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = own.Stop() })
+	pg := masked(policy.MaskRedact)
+	pg.Masking, pg.CAPEM = pg.Masking[:1], own.Authority.PEM
+	s := newSidecar(t, pg)
+	s.dial(own.Address())
+	s.lease.Store(&session.Lease{Username: postgresserver.Superuser, Password: own.Password})
+	past, err := pgconn.Connect(t.Context(), own.DSN(postgresserver.Superuser, own.Password, "postgres"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer past.Close(context.Background())
+	for _, step := range []struct{ column, want string }{{"name", "Ada"}, {"card_number", "********"}, {"name", "Ada"}} {
+		rows(t, past, "DROP DATABASE IF EXISTS again WITH (FORCE)")
+		rows(t, past, "CREATE DATABASE again")
+		holding(t, own, "again", step.column)
+		conn := s.connect(t, "dbname=again")
+		if got := rows(t, conn, "SELECT c FROM cards"); got[0][0] != step.want {
+			t.Fatalf("%s: got %v", step.column, got)
+		}
+	}
+}
+
 func TestNoBackendKeyData(t *testing.T) {
 	const update = "UPDATE scratch SET body = 'touched'"
 	pg := unfiltered(60, "Refuse")
@@ -92,9 +170,19 @@ func TestNoBackendKeyData(t *testing.T) {
 	rows(t, conn, "SELECT 1")
 }
 
-// withoutKeys is the address of a relay to a server that takes BackendKeyData out, as poolers that know no
-// cancellation do. Sessions are in clear.
+// withoutKeys is a relay that takes BackendKeyData out, as poolers that know no cancellation do.
 func withoutKeys(t *testing.T, address string) string {
+	return relayed(t, address, func(kind byte, body []byte) []byte {
+		if kind == 'K' {
+			return nil
+		}
+		return body
+	})
+}
+
+// relayed is the address of a relay to a server that changes the bodies of its messages, or leaves out those that it
+// makes nil. Sessions are in clear.
+func relayed(t *testing.T, address string, change func(kind byte, body []byte) []byte) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -113,13 +201,13 @@ func withoutKeys(t *testing.T, address string) string {
 				continue
 			}
 			go func() { _, _ = io.Copy(up, agent); up.Close() }()
-			go func() { defer agent.Close(); stripKeys(agent, up) }()
+			go func() { defer agent.Close(); changing(agent, up, change) }()
 		}
 	}()
 	return l.Addr().String()
 }
 
-func stripKeys(w io.Writer, r io.Reader) {
+func changing(w io.Writer, r io.Reader, change func(kind byte, body []byte) []byte) {
 	for {
 		var head [5]byte
 		if _, err := io.ReadFull(r, head[:]); err != nil {
@@ -129,9 +217,10 @@ func stripKeys(w io.Writer, r io.Reader) {
 		if _, err := io.ReadFull(r, body); err != nil {
 			return
 		}
-		if head[0] == 'K' {
+		if body = change(head[0], body); body == nil {
 			continue
 		}
+		binary.BigEndian.PutUint32(head[1:], uint32(len(body)+4))
 		if _, err := w.Write(append(head[:], body...)); err != nil {
 			return
 		}

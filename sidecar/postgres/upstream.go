@@ -27,6 +27,7 @@ type upstream struct {
 	pathChosen bool // by the agent, in its startup packet
 	role       string
 	shared     *catalogue.Shared
+	forget     func() // ends the use of shared
 	pid        uint32 // the server's process, 0 where it has not said
 	cancel     func(context.Context) error
 }
@@ -93,19 +94,34 @@ const maxConnectMessage = 64 << 20
 // newestServer is the newest major version that is known to mean what the grammar reads.
 const newestServer = 18
 
+// serverQuery asks which start of a server this is, and which database of it: a name may lead to another server after a
+// failover, and to a database that was made anew, and what was known of the one says nothing of the other. The time is
+// written alike in every session.
+const serverQuery = `SELECT pg_catalog.concat_ws('/', pg_catalog.to_char(pg_catalog.timezone('UTC', pg_catalog.pg_postmaster_start_time()), 'YYYYMMDDHH24MISSUS'),` +
+	` d.oid) FROM pg_catalog.pg_database d WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()`
+
 // survey asks the new connection what the session has to know, and takes it from pgconn.
-func (p *Protocol) survey(ctx context.Context, t *target, rules *wire.Rules, conn *pgconn.PgConn, config *pgconn.Config) (*upstream, error) {
-	if major := majorVersion(conn.ParameterStatus("server_version")); major > newestServer {
+func (p *Protocol) survey(ctx context.Context, t *target, rules *wire.Rules, conn *pgconn.PgConn, config *pgconn.Config) (_ *upstream, err error) {
+	switch major := majorVersion(conn.ParameterStatus("server_version")); {
+	case major == 0:
+		return nil, refuse("0A000", fmt.Sprintf("target %s does not say which PostgreSQL it runs, so that nobody knows what statements mean to it: %d is the newest that is understood", t.Name(), newestServer), "")
+	case major > newestServer:
 		return nil, refuse("0A000", fmt.Sprintf("target %s runs PostgreSQL %d, whose statements may mean more than is understood: %d is the newest", t.Name(), major, newestServer), "")
 	}
-	results, err := conn.Exec(ctx, wire.PathQuery).ReadAll()
-	if err != nil || len(results) != 1 || len(results[0].Rows) != 1 {
+	results, err := conn.Exec(ctx, wire.PathQuery+"; "+serverQuery).ReadAll()
+	if err != nil || len(results) != 2 || len(results[0].Rows) != 1 || len(results[1].Rows) != 1 {
 		return nil, &Refusal{Code: "08006", Message: "asking target " + t.Name() + " for its search_path: " + fmt.Sprint(err), cause: err}
 	}
 	row := results[0].Rows[0]
 	up := &upstream{rules: rules, user: config.User, path: wire.ParsePath(string(row[0])), role: string(row[1])}
 	_, up.pathChosen = config.RuntimeParams["search_path"]
-	up.shared = p.shared(net.JoinHostPort(t.host, strconv.Itoa(int(t.Port()))), config.Database, config.User)
+	database := catalogueKey{net.JoinHostPort(t.host, strconv.Itoa(int(t.Port()))), config.Database, config.User, string(results[1].Rows[0][0])}
+	up.shared, up.forget = p.shared(database)
+	defer func() {
+		if err != nil {
+			up.forget()
+		}
+	}()
 	p.lookAtRole(ctx, t, conn, config.User)
 	if rules.ByName() || len(up.path) > 1 {
 		if err := readCatalogue(ctx, conn, up.shared); err != nil {
@@ -122,9 +138,8 @@ func (p *Protocol) survey(ctx context.Context, t *target, rules *wire.Rules, con
 		return nil, &Refusal{Code: "08006", Message: "taking over the connection to target " + t.Name(), cause: err}
 	}
 	up.conn, up.parameters = taken.Conn, taken.ParameterStatuses
-	pid, key := taken.PID, taken.SecretKey
-	up.pid = pid
-	up.cancel = func(ctx context.Context) error { return t.cancel(ctx, config, pid, key) }
+	up.pid = taken.PID
+	up.cancel = func(ctx context.Context) error { return t.cancel(ctx, config, taken.PID, taken.SecretKey) }
 	if err := up.conn.SetDeadline(time.Time{}); err != nil {
 		return nil, fmt.Errorf("clearing the connection's deadline: %w", err)
 	}
