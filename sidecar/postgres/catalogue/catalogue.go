@@ -6,7 +6,7 @@ import (
 	"github.com/chaperone-dev/chaperone/sidecar/postgres/sql"
 )
 
-var _ sql.Catalogue = (*Catalogue)(nil)
+var _ sql.Known = (*Catalogue)(nil)
 
 // Catalogue is what one reading of the server's catalogues gave. It is immutable and safe for concurrent use.
 type Catalogue struct {
@@ -36,6 +36,20 @@ func (c *Catalogue) Relation(schema, name string) (sql.Relation, bool) {
 		return c.base.Relation(schema, name)
 	}
 	return sql.Relation{}, false
+}
+
+// Named implements sql.Known. It looks at every relation: it is for statements that define something.
+func (c *Catalogue) Named(name string) []sql.RelationName {
+	var out []sql.RelationName
+	for n := range c.byName {
+		if n.Name == name {
+			out = append(out, n)
+		}
+	}
+	if c.base != nil {
+		out = append(out, c.base.Named(name)...)
+	}
+	return out
 }
 
 // Column names the column that a RowDescription gives as a result column's origin. A whole-row reference or a

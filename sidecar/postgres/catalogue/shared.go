@@ -13,7 +13,8 @@ type Shared struct {
 
 	mu       sync.Mutex // guards what follows
 	current  *Catalogue
-	routines *Catalogue // the code alone, as it was last read
+	last     *Catalogue // as it was last read, whatever has changed since
+	routines *Catalogue // the code alone of that
 	read     time.Time
 	epoch    uint64
 	changing int
@@ -51,7 +52,7 @@ func (s *Shared) Set(c *Catalogue, epoch uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.epoch == epoch && s.changing == 0 {
-		s.current, s.read, s.routines = c, s.now(), c.Routines()
+		s.current, s.last, s.read, s.routines = c, c, s.now(), c.Routines()
 	}
 }
 
@@ -79,4 +80,11 @@ func (s *Shared) Routines() *Catalogue {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.routines
+}
+
+// Last is the catalogue as it was last read, which may have changed since. Nil before the first time.
+func (s *Shared) Last() *Catalogue {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.last
 }

@@ -10,6 +10,13 @@ type Catalogue interface {
 	Own(kind Own, name string) bool
 }
 
+// Known is a catalogue that can be asked for a name whose schema is not known.
+type Known interface {
+	Catalogue
+	// Named returns the relations of the name in whatever schema.
+	Named(name string) []RelationName
+}
+
 // Own is a kind of code that belongs to the database, not to the server or to a trusted extension.
 type Own byte
 

@@ -203,9 +203,8 @@ func (t *tracer) defined(s *Statement) {
 func (t *tracer) works(tables []policy.Table) {
 	for _, table := range tables {
 		for _, n := range namesOf(table) {
-			if r, known := t.oneRelation(n); known {
-				t.touches = t.touches || r.worst().Proof != Clear
-			}
+			holds := t.mayHold(n)
+			t.touches = t.touches || holds
 		}
 	}
 }
@@ -219,11 +218,19 @@ func (t *tracer) kept(tag string, m proto.Message) {
 		names, _ := stringsOf(n.Funcname)
 		if _, name := relationOf(names); !computes(n) || t.own(OwnFunction, name) {
 			t.launder(unproved("what function "+dotted(names...)+" returns"), where)
+		} else if changingFunctions[name] && refersToColumn(n) {
+			// A check of a domain is computed wherever a value is cast to it, of masked columns as well.
+			t.launder(unproved("what function "+dotted(names...)+" is given"), where)
 		}
 	case *pg_query.A_Expr:
 		t.launder(t.applied(n.Name, proved), where)
 	case *pg_query.A_Indirection:
 		t.launder(t.indirection(&pg_query.A_Indirection{Indirection: n.Indirection}, &scope{}), where)
+		for _, i := range n.Indirection {
+			if name := i.GetString_().GetSval(); changingFunctions[name] && n.Arg != nil && refersToColumn(unwrap(n.Arg)) {
+				t.launder(unproved("what function "+name+" is given"), where)
+			}
+		}
 	case *pg_query.TypeCast:
 		names, _ := stringsOf(n.GetTypeName().GetNames())
 		if _, name := relationOf(names); t.own(OwnCast, name) {
@@ -231,6 +238,16 @@ func (t *tracer) kept(tag string, m proto.Message) {
 		}
 	}
 	children(m, func(c proto.Message) { t.kept(tag, c) })
+}
+
+// refersToColumn tells whether an expression depends on a column, or on a domain's VALUE.
+func refersToColumn(m proto.Message) bool {
+	if _, ok := m.(*pg_query.ColumnRef); ok {
+		return true
+	}
+	found := false
+	children(m, func(c proto.Message) { found = found || refersToColumn(c) })
+	return found
 }
 
 // definesCode are the kinds of objects that run code, or reach the database from outside, when another statement
@@ -264,16 +281,40 @@ func (t *tracer) changed(tag string, tables []policy.Table, fresh bool) {
 				t.redefined(tag, n)
 				continue
 			}
-			if t.cat == nil {
-				continue
-			}
-			if r, known := t.cat.Relation(n.Schema, n.Name); known && len(r.Columns) > 0 {
-				if all, _ := t.oneRelation(n); all.worst().Proof != Clear {
-					t.redefined(tag, n)
-				}
+			if t.mayHold(n) {
+				t.redefined(tag, n)
 			}
 		}
 	}
+}
+
+// mayHold tells whether a relation may hold protected values, though the policies do not name it: it is a partition or a
+// child of one that they name, or stands on one. What is changed in the transaction, or in the same string, is not known
+// as it is now; what was known of it last is asked then. A relation that is new since holds none: making it of a
+// relation that does is refused.
+func (t *tracer) mayHold(n RelationName) bool {
+	if t.cat != nil {
+		if r, known := t.oneRelation(n); known {
+			return r.worst().Proof != Clear
+		}
+	}
+	last := t.st.Last
+	if last == nil {
+		return t.cat == nil
+	}
+	names := []RelationName{n}
+	if n.Schema == "" {
+		names = last.Named(n.Name)
+	}
+	before := &tracer{p: t.p, cat: last, st: t.st, views: make(map[RelationName]rows), inView: make(map[RelationName]bool), steps: t.steps}
+	for _, n := range names {
+		if r, known := before.oneRelation(n); known && r.worst().Proof != Clear {
+			return true
+		}
+	}
+	t.steps = before.steps
+	t.touches = t.touches || before.touches
+	return false
 }
 
 func (t *tracer) redefined(tag string, n RelationName) {

@@ -14,6 +14,10 @@ type State struct {
 	Temporary map[string]bool
 	// Catalogue resolves unqualified names where it is known. May be nil.
 	Catalogue Catalogue
+	// Last is the catalogue as it was last known, which is more than nothing while it is being changed: by it a
+	// definition is refused that could take a column away from its mask. May be nil: then any relation could be one
+	// whose columns are masked.
+	Last Known
 	// Earlier are, by the unqualified name of a relation, the schemas that a prepared statement has been found to mean
 	// by it before; an empty one could be any. A plan that the server has kept may still read there: it makes a new one
 	// when the search_path or a relation of the plan has changed, not when a new relation shadows one (plancache.c,

@@ -44,13 +44,34 @@ func (t *tracer) insert(s *pg_query.InsertStmt, sc *scope) rows {
 			proposed.columns = append(proposed.columns, attribute{a.name, proved})
 		}
 		conflict := &scope{tables: append([]*table{{alias: "excluded", rows: proposed}}, inner.tables...), outer: inner.outer, ctes: inner.ctes}
-		if i := c.Infer; i != nil {
-			t.predicates([]*pg_query.Node{i.WhereClause}, inner)
-		}
+		t.conflicts(c.Infer, s.Cols, into, inner)
 		t.stored(c.TargetList, s.Relation, conflict)
 		t.predicates([]*pg_query.Node{c.WhereClause}, conflict)
 	}
 	return t.targets(s.ReturningList, inner)
+}
+
+// conflicts notes what ON CONFLICT tells, by the rows that it leaves: whether a value is there already. Without an
+// inference clause any column that is given a value may be the one that has to be unique.
+func (t *tracer) conflicts(i *pg_query.InferClause, given []*pg_query.Node, into *table, sc *scope) {
+	if i == nil || i.Conname != "" {
+		if len(given) == 0 {
+			t.infer(into.rows.worst())
+		}
+		for _, c := range given {
+			t.infer(into.column(c.GetResTarget().GetName()))
+		}
+		return
+	}
+	for _, e := range i.IndexElems {
+		switch x := e.GetIndexElem(); {
+		case x.GetExpr() != nil:
+			t.predicate(unwrap(x.Expr), sc)
+		default:
+			t.infer(into.column(x.GetName()))
+		}
+	}
+	t.predicates([]*pg_query.Node{i.WhereClause}, sc)
 }
 
 func (t *tracer) update(s *pg_query.UpdateStmt, sc *scope) rows {

@@ -114,6 +114,9 @@ func (c *Core) understand(text string, rules *Rules, cat *catalogue.Catalogue, e
 	j := &judged{text: text, rules: rules, version: c.version, cat: cat, epoch: epoch, results: &results{}}
 	if shared := c.shared(); shared != nil {
 		j.routines = shared.Routines()
+		if last := shared.Last(); last != nil {
+			state.Last = last
+		}
 	}
 	if cat != nil {
 		state.Catalogue = cat

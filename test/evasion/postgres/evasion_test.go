@@ -207,6 +207,22 @@ func (w *world) inspect(t *testing.T, i int, c *script, under string) {
 		}
 	}
 	w.build(t, i)
+	w.forget(t, i)
+}
+
+// forget has the sidecars read the catalogue of a database anew that was built past them: what they know of it would
+// hold for a minute yet.
+func (w *world) forget(t *testing.T, i int) {
+	for _, under := range []string{"masking", "inference"} {
+		a := attack(t, w.rules[under].Address(), "whoever", w.sides[i].database, nil)
+		a.send(&pgproto3.Query{String: "CREATE SCHEMA forgotten; DROP SCHEMA forgotten"})
+		if errs := a.until(1); len(errs) > 0 {
+			t.Errorf("%+v", errs[0])
+		}
+		a.conn.Close()
+	}
+	w.rules["masking"].log.take()
+	w.rules["inference"].log.take()
 }
 
 // foreign finds secrets that are no column's: the server's own.
