@@ -19,7 +19,7 @@ var _ record.Uplink = (*Client)(nil)
 // Open begins or continues a log at the broker.
 func (c *Client) Open(ctx context.Context, meta record.Meta) (record.Stream, error) {
 	ctx, cancel := context.WithCancel(ctx)
-	stream, err := c.broker.Record(ctx)
+	stream, err := c.broker.Record(ctx, grpc.ForceCodecV2(unpooled{}))
 	if err == nil {
 		err = stream.Send(&controlpb.RecordRequest{Message: &controlpb.RecordRequest_Open_{Open: &controlpb.RecordRequest_Open{
 			Log: meta.Log, Target: meta.Target, Protocol: meta.Protocol, Policies: meta.Policies,
