@@ -3,25 +3,22 @@ package record
 import (
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/klauspost/compress/zstd"
 )
 
-// encoders hold 0.5 MiB each; they are made at the first chunk and the garbage collector frees those that are idle,
-// as an idle sidecar should be small.
-var encoders = sync.Pool{New: func() any {
-	e, err := zstd.NewWriter(nil,
-		zstd.WithEncoderLevel(zstd.SpeedFastest),
-		zstd.WithEncoderConcurrency(1),
-		zstd.WithWindowSize(chunkSize),
-		zstd.WithLowerEncoderMem(true),
-		zstd.WithEncoderCRC(false), // the chain's hash is stronger
-	)
-	if err != nil {
-		return fmt.Errorf("making a zstd encoder: %w", err)
-	}
-	return e
-}}
+// packing is the only encoder, which packs one text after another: it holds 0.5 MiB, which a pool has once for each
+// processor.
+var packing struct {
+	mu      sync.Mutex // guards what follows
+	encoder *zstd.Encoder
+	used    time.Time
+	idle    *time.Timer // frees the encoder
+}
+
+// idleTime is how long an encoder is kept that nobody uses, as an idle sidecar should be small.
+const idleTime = 5 * time.Second
 
 // buffers hold a chunk on its way to the disk, which keeps none of it; the garbage collector frees those that are idle.
 var buffers = sync.Pool{New: func() any { return new(packed) }}
@@ -30,14 +27,36 @@ type packed struct{ payload, frame []byte }
 
 // pack appends text to dst as a zstd frame.
 func pack(dst, text []byte) ([]byte, error) {
-	switch e := encoders.Get().(type) {
-	case *zstd.Encoder:
-		defer encoders.Put(e)
-		return e.EncodeAll(text, dst), nil
-	case error:
-		return dst, e
+	p := &packing
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.encoder == nil {
+		e, err := zstd.NewWriter(nil,
+			zstd.WithEncoderLevel(zstd.SpeedFastest),
+			zstd.WithEncoderConcurrency(1),
+			zstd.WithWindowSize(chunkSize/2), // a block's greatest size, which the encoder holds beside it
+			zstd.WithLowerEncoderMem(true),
+			zstd.WithEncoderCRC(false), // the chain's hash is stronger
+		)
+		if err != nil {
+			return dst, fmt.Errorf("making a zstd encoder: %w", err)
+		}
+		p.encoder = e
+		p.idle = time.AfterFunc(idleTime, restPacking)
 	}
-	return dst, nil
+	p.used = time.Now()
+	p.idle.Reset(idleTime)
+	return p.encoder.EncodeAll(text, dst), nil
+}
+
+// restPacking frees an encoder that is idle.
+func restPacking() {
+	p := &packing
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if time.Since(p.used) >= idleTime {
+		p.encoder = nil
+	}
 }
 
 var decoders = sync.Pool{New: func() any {
