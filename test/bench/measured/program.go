@@ -36,7 +36,8 @@ func Start(ctx context.Context, file string, wiring any) (*process.Process, neti
 	}
 	cmd := exec.CommandContext(ctx, file)
 	cmd.Stdin = bytes.NewReader(told)
-	cmd.Env = append(os.Environ(), "GOMEMLIMIT="+strconv.Itoa(memory/5*4))
+	// The shipped program does not link what reads the heap's profile, and so keeps none; this one does for its CPU profile.
+	cmd.Env = append(os.Environ(), "GOMEMLIMIT="+strconv.Itoa(memory/5*4), "GODEBUG=memprofilerate=0")
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		return nil, at, err
