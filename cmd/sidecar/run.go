@@ -168,7 +168,7 @@ func serve(ctx context.Context, log logr.Logger, p *proxy.Proxy, resolving *dns.
 		}
 		log.Info("The sidecar is ready")
 		time.AfterFunc(settled, func() {
-			if err := resident.ForgetText(); err != nil {
+			if err := resident.Keep(ctx); err != nil {
 				log.Info("The sidecar takes more memory than it needs", "error", err.Error())
 			}
 		})

@@ -2,47 +2,78 @@
 package resident
 
 import (
+	"context"
 	"debug/elf"
+	"errors"
 	"fmt"
 	"os"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// ForgetText gives back the pages of the program's code and constants that starting up has touched, which is nearly
-// all of them where the kernel maps a file by huge pages; what runs is mapped again as it is used, in small ones.
-// Nothing is lost: only segments that nobody writes to are given back, and their pages stay in the page cache. It
-// makes the resident size of an idle sidecar some 10 MiB smaller.
-func ForgetText() error {
+// Period is how often Keep forgets the program's text. What is mapped again is some hundred parts, by a fault of a
+// microsecond each.
+const Period = 10 * time.Second
+
+// segment is a range of addresses that nobody writes to, of whole pages.
+type segment struct{ from, to uint64 }
+
+// Keep gives back the pages of the program's code and constants, at once and every Period, until ctx ends. What runs is
+// mapped again as it is used, in small parts. The kernel itself takes no page from a process while the node has memory
+// left, so that what a sidecar did once, in starting or with some command, would be resident for as long as it lives; and
+// where the kernel maps a file by huge pages, nearly all of the program. Nothing is lost: the pages stay in the page
+// cache, which is told of those that were used.
+func Keep(ctx context.Context) error {
+	text, err := divided()
+	if err != nil {
+		return err
+	}
+	ticker := time.NewTicker(Period)
+	defer ticker.Stop()
+	for {
+		for _, s := range text {
+			if err := s.advise(unix.MADV_DONTNEED); err != nil {
+				return fmt.Errorf("giving back the program's pages: %w", err)
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+		}
+	}
+}
+
+// divided finds the program's segments, and sees to it that they are mapped in small parts.
+func divided() (text []segment, err error) {
 	program, err := elf.Open("/proc/self/exe")
 	if err != nil {
-		return fmt.Errorf("reading the program's segments: %w", err)
+		return nil, fmt.Errorf("reading the program's segments: %w", err)
 	}
 	defer program.Close()
 	if program.Type != elf.ET_EXEC {
 		// Loaded at an address that the file does not say; the sidecar is not built like that.
-		return nil
+		return nil, nil
 	}
 	page := uint64(os.Getpagesize())
-	for _, s := range program.Progs {
-		if s.Type != elf.PT_LOAD || s.Flags&elf.PF_W != 0 {
+	for _, p := range program.Progs {
+		if p.Type != elf.PT_LOAD || p.Flags&elf.PF_W != 0 {
 			continue
 		}
 		// Whole pages only: the last one may be shared with a segment that is written to.
-		from, to := (s.Vaddr+page-1)&^(page-1), (s.Vaddr+s.Filesz)&^(page-1)
-		if from >= to {
+		s := segment{(p.Vaddr + page - 1) &^ (page - 1), (p.Vaddr + p.Filesz) &^ (page - 1)}
+		if s.from >= s.to {
 			continue
 		}
-		divide(from, to)
-		for _, advice := range []int{unix.MADV_NOHUGEPAGE, unix.MADV_DONTNEED} {
-			_, _, errno := unix.Syscall(unix.SYS_MADVISE, uintptr(from), uintptr(to-from), uintptr(advice))
-			// A kernel without huge pages does not know the first advice.
-			if errno != 0 && errno != unix.EINVAL {
-				return fmt.Errorf("giving back the program's pages: %w", errno)
-			}
+		s.divide()
+		// A kernel without huge pages does not know this advice.
+		if err := s.advise(unix.MADV_NOHUGEPAGE); err != nil && !errors.Is(err, unix.EINVAL) {
+			return nil, fmt.Errorf("having the program's pages mapped one by one: %w", err)
 		}
+		text = append(text, s)
 	}
-	return nil
+	return text, nil
 }
 
 // part is the length of the mappings that the program's segments are divided into.
@@ -52,11 +83,18 @@ const part = 16 << 10
 // in a core dump, which a sidecar never writes). A page that is touched then brings in no more than its part's: since
 // Linux 6.18 a fault maps the whole of what the page cache holds as one folio, up to 2 MiB, as far as it is within one
 // mapping. A kernel that refuses leaves the sidecar larger, and nothing else.
-func divide(from, to uint64) {
-	for at := from &^ (2*part - 1); at < to; at += 2 * part {
-		begin, end := max(at, from), min(at+part, to)
-		if begin < end {
-			_, _, _ = unix.Syscall(unix.SYS_MADVISE, uintptr(begin), uintptr(end-begin), unix.MADV_DONTDUMP)
+func (s segment) divide() {
+	for at := s.from &^ (2*part - 1); at < s.to; at += 2 * part {
+		p := segment{max(at, s.from), min(at+part, s.to)}
+		if p.from < p.to {
+			_ = p.advise(unix.MADV_DONTDUMP)
 		}
 	}
+}
+
+func (s segment) advise(advice int) error {
+	if _, _, errno := unix.Syscall(unix.SYS_MADVISE, uintptr(s.from), uintptr(s.to-s.from), uintptr(advice)); errno != 0 {
+		return errno
+	}
+	return nil
 }

@@ -98,9 +98,8 @@ func (p *Path) serve(ctx context.Context) error {
 	}
 	context.AfterFunc(ctx, func() { listener.Close() })
 	fmt.Println(listener.Addr())
-	if err := resident.ForgetText(); err != nil { // as a sidecar does that has started
-		return err
-	}
+	small := make(chan error, 1)
+	go func() { small <- resident.Keep(ctx) }() // as a sidecar does that has started
 	log := record.LogOptions{Target: destination.Name(), Protocol: string(p.Name), OnFailure: policy.Block}
 	terminal := log
 	terminal.Terminal = true
@@ -129,6 +128,9 @@ func (p *Path) serve(ctx context.Context) error {
 		})
 	}
 	sessions.Wait()
+	if err := <-small; err != nil {
+		return err
+	}
 	last, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	return spool.Close(last)
