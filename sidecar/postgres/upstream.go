@@ -148,8 +148,8 @@ func (p *Protocol) survey(ctx context.Context, t *target, rules *wire.Rules, con
 
 // readCatalogue reads what is not known of the database's relations.
 func readCatalogue(ctx context.Context, conn *pgconn.PgConn, shared *catalogue.Shared) error {
-	_, epoch, unknown := shared.Current()
-	if !unknown {
+	epoch, outdated := shared.Outdated()
+	if !outdated {
 		return nil
 	}
 	b := catalogue.NewBuilder()

@@ -140,8 +140,8 @@ func TestShared(t *testing.T) {
 	c := &Catalogue{byName: map[sql.RelationName]*relation{}}
 	want := func(known, unknown bool) {
 		t.Helper()
-		got, _, u := s.Current()
-		if (got != nil) != known || u != unknown {
+		got, _ := s.Current()
+		if _, u := s.Outdated(); (got != nil) != known || u != unknown {
 			t.Fatalf("known %v, worth reading %v", got != nil, u)
 		}
 	}
@@ -167,4 +167,37 @@ func TestShared(t *testing.T) {
 	want(false, true)
 	s.Set(c, s.Epoch())
 	want(true, false)
+}
+
+func TestOneCallerReadsTheCatalogueBeforeItIsTooOld(t *testing.T) {
+	read := time.Unix(100, 0)
+	now := read
+	s := NewShared(func() time.Time { return now }, time.Minute)
+	s.Set(&Catalogue{byName: map[sql.RelationName]*relation{}}, s.Epoch())
+	for _, step := range []struct {
+		at   time.Duration
+		what string
+		want bool
+	}{
+		{47 * time.Second, "while there is time", false},
+		{48 * time.Second, "the first in the last fifth", true},
+		{48 * time.Second, "the next one", false},
+		{53 * time.Second, "another, while the first may be reading", false},
+		{54 * time.Second, "one more, when the first has not done it", true},
+		{54 * time.Second, "and the next one", false},
+		{61 * time.Second, "when it is too old", true},
+		{61 * time.Second, "everybody then", true},
+	} {
+		now = read.Add(step.at)
+		if _, got := s.Outdated(); got != step.want {
+			t.Errorf("%s: %v", step.what, got)
+		}
+		if c, _ := s.Current(); (c != nil) != (step.at <= time.Minute) {
+			t.Errorf("%s: known %v", step.what, c != nil)
+		}
+	}
+	s.Set(&Catalogue{byName: map[sql.RelationName]*relation{}}, s.Epoch())
+	if _, got := s.Outdated(); got {
+		t.Error("it is read again right after it was read")
+	}
 }

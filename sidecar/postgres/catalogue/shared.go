@@ -16,6 +16,7 @@ type Shared struct {
 	last     *Catalogue // as it was last read, whatever has changed since
 	routines *Catalogue // the code alone of that
 	read     time.Time
+	asked    time.Time // when somebody was last told to read it before it is too old
 	epoch    uint64
 	changing int
 }
@@ -26,18 +27,35 @@ func NewShared(now func() time.Time, maxAge time.Duration) *Shared {
 	return &Shared{now: now, maxAge: maxAge}
 }
 
-// Current returns the catalogue, nil where it is not known, and the epoch it is of. unknown says that reading
-// it would help: it would not while it is being changed.
-func (s *Shared) Current() (c *Catalogue, epoch uint64, unknown bool) {
+// Current returns the catalogue, nil where it is not known, and the epoch it is of.
+func (s *Shared) Current() (c *Catalogue, epoch uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.changing > 0 || s.current == nil || s.now().Sub(s.read) > s.maxAge {
+		return nil, s.epoch
+	}
+	return s.current, s.epoch
+}
+
+// Outdated tells whether the caller should read the catalogue, and of which epoch that will be: where it is not known, and
+// not while it is being changed. In the last fifth of its age one caller is told so each tenth, while the others use it
+// on: else all sessions would read it in the same moment.
+func (s *Shared) Outdated() (epoch uint64, outdated bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.changing > 0 {
-		return nil, s.epoch, false
+		return s.epoch, false
 	}
-	if s.current == nil || s.now().Sub(s.read) > s.maxAge {
-		return nil, s.epoch, true
+	now, tenth := s.now(), s.maxAge/10
+	age := now.Sub(s.read)
+	switch {
+	case s.current == nil || age > s.maxAge:
+		return s.epoch, true
+	case age < 8*tenth || now.Sub(s.asked) < tenth:
+		return s.epoch, false
 	}
-	return s.current, s.epoch, false
+	s.asked = now
+	return s.epoch, true
 }
 
 // Epoch changes with every change.

@@ -384,7 +384,7 @@ func (c *Core) catalogue() (*catalogue.Catalogue, uint64) {
 	if shared == nil {
 		return nil, 0
 	}
-	cat, epoch, _ := shared.Current()
+	cat, epoch := shared.Current()
 	if cat == nil || c.temps == nil {
 		return cat, epoch
 	}

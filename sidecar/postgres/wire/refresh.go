@@ -48,7 +48,7 @@ func (c *Core) fresh() bool {
 	reload, temps := false, false
 	var epoch uint64
 	if shared := c.shared(); shared != nil {
-		_, epoch, reload = shared.Current()
+		epoch, reload = shared.Outdated()
 		temps = c.tempStale
 	}
 	if !c.stale && !reload && !temps {
