@@ -43,6 +43,7 @@ func (c *Core) rowsBehind(p []byte, n int, left, most int) int {
 		return n
 	}
 	kind, run, limits := p[0], &o.run, &o.judged.rules.settings.Limits
+	rows, bytes := o.before()
 	for {
 		rest := p[n:]
 		if len(rest) < header || rest[0] != kind {
@@ -50,7 +51,7 @@ func (c *Core) rowsBehind(p []byte, n int, left, most int) int {
 		}
 		size := int(binary.BigEndian.Uint32(rest[1:])) - 4
 		if size < 0 || size > most || len(rest)-header-size < left ||
-			limits.Rows > 0 && run.rows >= limits.Rows || limits.Bytes > 0 && run.bytes+int64(size) > limits.Bytes {
+			limits.Rows > 0 && rows+run.rows >= limits.Rows || limits.Bytes > 0 && bytes+run.bytes+int64(size) > limits.Bytes {
 			return n
 		}
 		run.rows++

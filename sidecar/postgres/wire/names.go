@@ -49,6 +49,8 @@ type portal struct {
 	grant   *session.Grant
 	granted ruleName
 	command uint64 // number of the command it runs as; 0 before its first Execute
+	// rows and bytes are what came of it in the portions before.
+	rows, bytes int64
 	// changes is how often the names of its statements had changed their meaning when it was bound.
 	changes int
 	// describing says that its description has been asked for.

@@ -62,26 +62,48 @@ func (c *Core) classifyRow(size int) mode {
 // detectors are those of the result that comes now.
 func (c *Core) detectors() *mask.Detectors { return c.queue.front().judged.rules.detectors }
 
-// over enforces the policy's limits on one statement's result.
+// over enforces the policy's limits on one statement's result, which a portal may give in several portions.
 func (c *Core) over(o *owed) bool {
 	l := &o.judged.rules.settings.Limits
+	rows, bytes := o.before()
+	ran := ""
+	if !o.judged.reads {
+		ran = " The statement has run: what it changes is changed, unless its transaction is rolled back."
+	}
 	switch {
-	case l.Rows > 0 && o.run.rows > l.Rows:
+	case l.Rows > 0 && rows+o.run.rows > l.Rows:
 		c.limit(o, refusal{code: codeLimit, message: fmt.Sprintf("the result has more than %d rows", l.Rows),
-			detail: "The policy says limits.rows.", hint: "Ask for fewer rows, with LIMIT or a narrower condition."})
-	case l.Bytes > 0 && o.run.bytes > l.Bytes:
+			detail: "The policy says limits.rows.", hint: "Ask for fewer rows, with LIMIT or a narrower condition." + ran})
+	case l.Bytes > 0 && bytes+o.run.bytes > l.Bytes:
 		c.limit(o, refusal{code: codeLimit, message: fmt.Sprintf("the result has more than %d bytes", l.Bytes),
-			detail: "The policy says limits.bytes.", hint: "Ask for fewer rows or columns."})
+			detail: "The policy says limits.bytes.", hint: "Ask for fewer rows or columns." + ran})
 	default:
 		return false
 	}
 	return true
 }
 
+// before is what came of a result in earlier portions.
+func (o *owed) before() (rows, bytes int64) {
+	if o.of == nil {
+		return 0, 0
+	}
+	return o.of.rows, o.of.bytes
+}
+
+// portion notes that more of the result may come in another one.
+func (o *owed) portion() {
+	if o.of != nil {
+		o.of.rows += o.run.rows
+		o.of.bytes += o.run.bytes
+	}
+}
+
 // limit ends a result in an error of our own. The server is told to cancel what it still does, and what it sends
 // up to the ReadyForQuery is dropped.
 func (c *Core) limit(o *owed, r refusal) {
 	o.run.rows--
+	o.portion()
 	c.toAgent.put(encodeError(c.toAgent.own(), "ERROR", r))
 	if o.run.command != 0 {
 		c.finish(&o.run, "", r.code, r.message)
@@ -250,6 +272,9 @@ func (c *Core) complete(o *owed, frame []byte, alias bool) {
 			c.tag = tag
 		}
 		c.completed(o)
+	}
+	if kind == msgPortalSuspended {
+		o.portion()
 	}
 	if o.run.command != 0 {
 		c.finish(&o.run, tag, "", "")
