@@ -122,8 +122,8 @@ func TestFailover(t *testing.T) {
 	})
 }
 
-// TestDatabaseMadeAnew puts another database behind a name, past the sidecar.
-func TestDatabaseMadeAnew(t *testing.T) {
+// TestDatabasesOfOneTarget has the same name mean something else in each database of a server.
+func TestDatabasesOfOneTarget(t *testing.T) {
 	own, err := postgresserver.Start()
 	if err != nil {
 		t.Fatal(err)
@@ -139,15 +139,32 @@ func TestDatabaseMadeAnew(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer past.Close(context.Background())
-	for _, step := range []struct{ column, want string }{{"name", "Ada"}, {"card_number", "********"}, {"name", "Ada"}} {
-		rows(t, past, "DROP DATABASE IF EXISTS again WITH (FORCE)")
-		rows(t, past, "CREATE DATABASE again")
-		holding(t, own, "again", step.column)
-		conn := s.connect(t, "dbname=again")
-		if got := rows(t, conn, "SELECT c FROM cards"); got[0][0] != step.want {
-			t.Fatalf("%s: got %v", step.column, got)
+	t.Run("several at a time", func(t *testing.T) {
+		want := map[string]string{"of_names": "Ada", "of_cards": "********"}
+		var conns []*pgconn.PgConn
+		for database, column := range map[string]string{"of_names": "name", "of_cards": "card_number"} {
+			rows(t, past, "CREATE DATABASE "+database)
+			holding(t, own, database, column)
+			conns = append(conns, s.connect(t, "dbname="+database), s.connect(t, "dbname="+database))
 		}
-	}
+		for range 2 {
+			for _, conn := range conns {
+				if got := rows(t, conn, "SELECT current_database(), c FROM cards"); got[0][1] != want[got[0][0]] {
+					t.Fatalf("got %v", got)
+				}
+			}
+		}
+	})
+	t.Run("one that is made anew past the sidecar", func(t *testing.T) {
+		for _, step := range []struct{ column, want string }{{"name", "Ada"}, {"card_number", "********"}, {"name", "Ada"}} {
+			rows(t, past, "DROP DATABASE IF EXISTS again WITH (FORCE)")
+			rows(t, past, "CREATE DATABASE again")
+			holding(t, own, "again", step.column)
+			if got := rows(t, s.connect(t, "dbname=again"), "SELECT c FROM cards"); got[0][0] != step.want {
+				t.Fatalf("%s: got %v", step.column, got)
+			}
+		}
+	})
 }
 
 func TestNoBackendKeyData(t *testing.T) {
