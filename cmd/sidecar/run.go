@@ -53,6 +53,7 @@ func loopback(ctx context.Context, port uint16) []netip.AddrPort {
 
 // run proxies until ctx ends, then sends what is recorded.
 func run(ctx context.Context, log logr.Logger) error {
+	resident.SpareHeap()
 	pod, err := readPod()
 	if err != nil {
 		return err

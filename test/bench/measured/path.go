@@ -49,6 +49,7 @@ func Main[T any](wire func(context.Context, *T) (*Path, error)) {
 }
 
 func run[T any](wire func(context.Context, *T) (*Path, error)) error {
+	resident.SpareHeap()
 	told := new(T)
 	if err := json.NewDecoder(os.Stdin).Decode(told); err != nil {
 		return fmt.Errorf("reading what to do: %w", err)
