@@ -12,8 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Period is how often Keep forgets the program's text. What is mapped again is some hundred parts, by a fault of a
-// microsecond each.
+// Period is how often Keep gives pages back. What is mapped again is some thousand parts, by a fault of a microsecond each.
 const Period = 10 * time.Second
 
 // segment is a range of addresses that nobody writes to, of whole pages.
@@ -76,8 +75,9 @@ func divided() (text []segment, err error) {
 	return text, nil
 }
 
-// part is the length of the mappings that the program's segments are divided into.
-const part = 16 << 10
+// part is the length of the mappings that the program's segments are divided into. The kernel has some 220 bytes for each
+// mapping, which is 0.7 MiB for a program of 24 MiB.
+const part = 8 << 10
 
 // divide makes of a segment's mapping many small ones, by giving every other part a flag of its own (whether it belongs
 // in a core dump, which a sidecar never writes). A page that is touched then brings in no more than its part's: since
