@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"strings"
 	"testing"
@@ -53,6 +54,32 @@ func TestAStatementIsNotHeldLongerThanItsRuleSays(t *testing.T) {
 	s.desk.Decide(1, "Approved", "")
 	rows(t, conn, update)
 	wantError(t, second(query(conn, update)), "42501", "request apr-2")
+}
+
+func TestWhatIsCancelledAsItWaitsEndsCleanlyInAPipeline(t *testing.T) {
+	s := newSidecar(t, unfiltered(600, "Refuse"))
+	conn := s.connect(t, "")
+	pid, key := conn.PID(), conn.SecretKey()
+	k := talk(t, conn)
+	update := func(body string) script {
+		return script{parse("", "UPDATE scratch SET body = $1"), bind("", "", body), execute("", 0), parse("", "SELECT 2"), bind("", ""), execute("", 0), syncing,
+			parse("", "SELECT 3"), bind("", ""), execute("", 0), syncing}
+	}
+	for i := range 2 {
+		k.send(update(fmt.Sprint("cancelled ", i))...)
+		s.desk.Next(t, i+1)
+		s.sendCancel(t, "in clear", pid, key)
+		if got, want := k.until("Z", 2), fmt.Sprintf("1 N(waiting for approval: request apr-%d) E(57014) Z(I) 1 2 D(3) C(SELECT 1) Z(I)", i+1); got != want {
+			t.Fatalf("got  %s\nwant %s", got, want)
+		}
+	}
+	s.sendCancel(t, "in clear", pid, key) // of nothing
+	// The request stays, and the same values run once it is approved.
+	s.desk.Decide(1, "Approved", "")
+	k.send(update("cancelled 0")...)
+	if got := k.until("Z", 2); got != "1 2 C(UPDATE 0) 1 2 D(2) C(SELECT 1) Z(I) 1 2 D(3) C(SELECT 1) Z(I)" {
+		t.Fatal(got)
+	}
 }
 
 // TestAnAgentIsHeldBackWhileItsStatementWaits sends far more than anything in between may keep.

@@ -11,8 +11,14 @@ import (
 )
 
 func TestLimitsHoldHoweverAResultIsFetched(t *testing.T) {
+	for name, pg := range map[string]policy.Postgres{"nothing masked": allowAll(), "detectors and masked columns": masked(policy.MaskRedact)} {
+		t.Run(name, func(t *testing.T) { limitsHold(t, pg) })
+	}
+}
+
+func limitsHold(t *testing.T, pg policy.Postgres) {
 	const over = "SELECT id FROM orders ORDER BY id" // 50 rows
-	pg := allowAll()
+	unlimited := pg
 	pg.Limits.Rows = 10
 	s := newSidecar(t, pg)
 	ten := strings.TrimSpace(strings.Repeat("D ", 10))
@@ -76,7 +82,7 @@ func TestLimitsHoldHoweverAResultIsFetched(t *testing.T) {
 		}
 	})
 	t.Run("bytes, copied and in binary", func(t *testing.T) {
-		pg := allowAll()
+		pg := unlimited
 		pg.Limits.Bytes = 4096
 		s := newSidecar(t, pg)
 		conn := s.connect(t, "")
@@ -93,7 +99,7 @@ func TestLimitsHoldHoweverAResultIsFetched(t *testing.T) {
 		rows(t, conn, "SELECT 1")
 	})
 	t.Run("time, prepared and copied", func(t *testing.T) {
-		pg := allowAll()
+		pg := unlimited
 		pg.Limits.StatementTimeoutMS = 200
 		s := newSidecar(t, pg)
 		conn := s.connect(t, "")
