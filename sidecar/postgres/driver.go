@@ -39,7 +39,8 @@ type driver struct {
 	ahead  []byte // received from the agent while it waited; agent's goroutine
 	forget func() // the cancel key
 
-	looped *looped // where the event loop runs the session
+	overtime overtime
+	looped   *looped // where the event loop runs the session
 }
 
 // drive tells the agent that its session begins.
@@ -143,6 +144,9 @@ func (d *driver) run(ctx context.Context) error {
 	defer d.forget()
 	unhook := context.AfterFunc(ctx, func() { d.interrupt(context.Cause(ctx)) })
 	defer unhook()
+	if d.core.LimitsTime() {
+		d.watchTime(ctx)
+	}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -185,7 +189,7 @@ func (d *driver) interrupt(cause error) {
 		return
 	}
 	message := "the sidecar is stopping"
-	if errors.Is(cause, session.ErrAccessOver) {
+	if withdrawing(cause) {
 		message = cause.Error()
 	}
 	d.core.Fatal("57P01", message)
@@ -194,10 +198,15 @@ func (d *driver) interrupt(cause error) {
 	d.agent.SetWriteDeadline(time.Now().Add(farewell))
 	_ = d.flushAgent() // an agent that is gone needs no farewell
 	d.agent.Close()
-	if errors.Is(cause, session.ErrAccessOver) {
+	if withdrawing(cause) {
 		d.withdraw()
 	}
 	d.server.Close()
+}
+
+// withdrawing tells whether a session ends because what it runs may not go on.
+func withdrawing(cause error) bool {
+	return errors.Is(cause, session.ErrAccessOver) || errors.Is(cause, errOvertime)
 }
 
 // withdraw cancels the statement that runs when the time is over that the session was granted for. A server notices that

@@ -8,8 +8,6 @@ import (
 	"os"
 	"runtime/debug"
 	"time"
-
-	"github.com/chaperone-dev/chaperone/sidecar/session"
 )
 
 // serverGone tells the agent that the server has hung up, if that was not to be expected.
@@ -49,7 +47,7 @@ func (s *looped) interrupted(cause error) {
 		return
 	}
 	message := "the sidecar is stopping"
-	if errors.Is(cause, session.ErrAccessOver) {
+	if withdrawing(cause) {
 		message = cause.Error()
 		s.outlasted = true
 	}

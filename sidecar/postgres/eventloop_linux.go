@@ -44,6 +44,7 @@ type eventLoop struct {
 	stalled     time.Time
 	// gathering are the ends that wake for more than a byte.
 	gathering []*end
+	timing    bool // watchTime will be called
 }
 
 const (

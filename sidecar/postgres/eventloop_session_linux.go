@@ -120,6 +120,9 @@ func (s *looped) begin(early []byte) {
 		}
 	}
 	s.ahead = early
+	if s.core.LimitsTime() {
+		s.loop.watchTime()
+	}
 	s.resume()
 }
 

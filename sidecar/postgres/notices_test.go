@@ -29,8 +29,10 @@ func TestNoticesOfTheDatabasesOwnCodeTellNothingProtected(t *testing.T) {
 	for _, sql := range []string{
 		"SELECT tells_card()", "SELECT 1 WHERE tells_card() = 1", "SELECT * FROM tells_card()", "COPY (SELECT tells_card()) TO STDOUT", "EXPLAIN ANALYZE SELECT tells_card()",
 		"PREPARE p AS SELECT tells_card(); EXECUTE p", "BEGIN; DECLARE c CURSOR FOR SELECT tells_card(); FETCH c; COMMIT",
-		"UPDATE customers SET name = name WHERE id = 1", "WITH u AS (UPDATE customers SET name = name WHERE id = 1 RETURNING 1) SELECT * FROM u",
-		"MERGE INTO customers c USING (SELECT 1) s ON c.id = 1 WHEN MATCHED THEN UPDATE SET name = name",
+		// Undone, so that the rows stay where others expect them.
+		"BEGIN; UPDATE customers SET name = name WHERE id = 1; ROLLBACK",
+		"BEGIN; WITH u AS (UPDATE customers SET name = name WHERE id = 1 RETURNING 1) SELECT * FROM u; ROLLBACK",
+		"BEGIN; MERGE INTO customers c USING (SELECT 1) s ON c.id = 1 WHEN MATCHED THEN UPDATE SET name = name; ROLLBACK",
 	} {
 		t.Run(sql, func(t *testing.T) {
 			var told []*pgconn.Notice

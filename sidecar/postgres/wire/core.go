@@ -94,7 +94,8 @@ type Core struct {
 	copyOut  *copyOut
 	dropping bool // what the server sends is dropped up to its next ReadyForQuery
 	cancel   bool
-	cancels  int // requests under way
+	cancels  int    // requests under way
+	overdue  uint64 // the segment in which a statement was cancelled because it took too long
 	ending   bool
 	closed   bool
 	farewell bool // the server has said why it ends the session

@@ -28,6 +28,12 @@ func (c *Core) errorResponse(frame []byte, alias bool) {
 		if !c.dropping {
 			c.toAgent.add(o.message)
 		}
+	case o.segment == c.overdue && e.Code == codeCancelled:
+		r := c.overdueError()
+		e.Message = r.message
+		if !c.dropping {
+			c.toAgent.put(encodeError(c.toAgent.own(), "ERROR", r))
+		}
 	default:
 		c.report(frame, alias)
 	}

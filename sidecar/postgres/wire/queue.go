@@ -56,6 +56,8 @@ type queue struct {
 	ring []owed
 	head int
 	n    int
+	// popped counts the answers that have been given.
+	popped uint64
 }
 
 func (q *queue) len() int { return q.n }
@@ -88,6 +90,7 @@ func (q *queue) front() *owed {
 
 func (q *queue) pop() {
 	*q.at(0) = owed{}
+	q.popped++
 	q.head = (q.head + 1) & (len(q.ring) - 1)
 	if q.n--; q.n == 0 {
 		q.head = 0 // the places that were used last are near

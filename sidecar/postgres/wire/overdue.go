@@ -1,0 +1,54 @@
+package wire
+
+import (
+	"fmt"
+	"time"
+)
+
+// LimitsTime tells whether the policy limits the time of statements.
+func (c *Core) LimitsTime() bool {
+	r := c.rules()
+	return r != nil && r.settings.Limits.StatementTimeoutMS > 0
+}
+
+// Running numbers what the server works on for the agent now, and gives how long the policy lets it (limits.statementTimeout).
+// 0: it works on nothing, or for as long as it takes.
+func (c *Core) Running() (number uint64, limit time.Duration) {
+	o := c.queue.front()
+	if o == nil || o.hidden || c.dropping || c.closed || c.copyIn != copyNone || c.compiled == nil {
+		return 0, 0
+	}
+	limit = time.Duration(c.compiled.settings.Limits.StatementTimeoutMS) * time.Millisecond
+	if limit <= 0 {
+		return 0, 0
+	}
+	return c.queue.popped<<16 + uint64(o.run.part) + 1, limit
+}
+
+// Overdue says that it has taken longer than that. Where cancel is true the server is to be told to cancel it, and the
+// error by which it ends tells the agent why. Else the server may have done it, and keep its answers back until a Sync
+// or a Flush: it has been asked for them, and its time begins anew.
+func (c *Core) Overdue() (cancel bool) {
+	o := c.queue.front()
+	switch {
+	case o == nil:
+		return false
+	case o.kind != answerQuery && o.segment == c.segment.number && !c.segment.flushed:
+		if c.binding == nil && c.forward == 0 { // else the agent has yet to end a message
+			c.flushServer()
+		}
+		return false
+	}
+	c.overdue = o.segment
+	return true
+}
+
+// overdueError is what the agent is told in place of a cancelled statement's error.
+func (c *Core) overdueError() refusal {
+	limit := time.Duration(c.compiled.settings.Limits.StatementTimeoutMS) * time.Millisecond
+	return refusal{
+		code: codeCancelled, message: fmt.Sprintf("the statement ran for longer than %v", limit),
+		detail: "The policy says limits.statementTimeout.",
+		hint:   "The session's statement_timeout would have ended it, and has been changed by code of the server.",
+	}
+}
