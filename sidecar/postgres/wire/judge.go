@@ -63,6 +63,7 @@ type effects struct {
 	touches   bool // works on protected columns, or on what may hold their values
 	ends      bool // may end a transaction or go back in it
 	unknown   bool // was not understood
+	calls     bool // calls functions that are not known to be the server's
 }
 
 // The verdicts kept for the next time are bounded by their number, by the length of one text and of all: a pod has
@@ -310,9 +311,10 @@ func (j *judged) note(p *part) {
 			j.names, j.tracked, j.catalogue = true, true, true
 		}
 		// Servers before 18 do not report their search_path: what a function has made of it has to be asked for.
-		j.tracked = j.tracked || slices.ContainsFunc(s.Functions, func(f string) bool {
+		j.calls = j.calls || slices.ContainsFunc(s.Functions, func(f string) bool {
 			return sql.MayChangeSession(f) || j.routines != nil && j.routines.Own(sql.OwnFunction, f)
 		})
+		j.tracked = j.tracked || j.calls
 		for t := range s.Tables {
 			j.touches = j.touches || j.rules.touches(&s.Tables[t])
 		}

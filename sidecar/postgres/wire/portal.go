@@ -49,12 +49,17 @@ func (c *Core) bind(frame, body []byte) bool {
 		return what == refused
 	}
 	p := &portal{statement: s, named: named, place: c.place(), unread: values}
-	if verdict.Action != policy.Allow || c.pending != nil {
+	// The server computes what is constant as it plans, so a function that calls itself immutable runs by the Bind,
+	// whatever it does: that has to be in the record though no Execute may follow.
+	if verdict.Action != policy.Allow || c.pending != nil || j.calls {
 		what, number, grant := c.gate(subject{judged: j, verdict: verdict, text: j.text, portal: p})
 		if what != passes {
 			return what == refused
 		}
-		p.command, p.grant, p.granted = number, grant, ruleName{verdict.Policy, verdict.Rule}
+		p.command = number
+		if grant != nil {
+			p.grant, p.granted = grant, ruleName{verdict.Policy, verdict.Rule}
+		}
 	}
 	p.setFormats(b.result)
 	c.bindPortal(frame, portalName, p, j)
@@ -156,7 +161,7 @@ func (c *Core) longBind(size int, p []byte) (int, bool) {
 		return c.skip(header + size)
 	}
 	j, verdict, named, what := c.rejudge(s)
-	if what == passes && verdict.Action != policy.Allow {
+	if what == passes && (verdict.Action != policy.Allow || j.calls) {
 		if verdict.Action == policy.RequireApproval {
 			verdict.Action = policy.Deny
 			verdict.Message = fmt.Sprintf("values of %d bytes cannot wait for an approval: at most %d can", size, maxHeldBind)

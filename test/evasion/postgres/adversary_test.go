@@ -9,6 +9,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -29,6 +30,8 @@ const patience = 60 * time.Second
 type front struct {
 	*postgressidecar.Front
 	log *log
+	// change replaces the policy.
+	change func(*policy.Destination)
 }
 
 // sidecarUnder starts a sidecar before the world's server.
@@ -43,10 +46,12 @@ func (w *world) sidecarUnder(t *testing.T, pg policy.Postgres, change ...func(*s
 	for _, c := range change {
 		c(&options)
 	}
-	f := &front{log: &log{}}
+	var rules atomic.Pointer[policy.Destination]
+	rules.Store(d)
+	f := &front{log: &log{}, change: rules.Store}
 	f.Front = &postgressidecar.Front{
 		Protocol:    sidecar.New(options),
-		Rules:       func() *policy.Destination { return d },
+		Rules:       rules.Load,
 		Dial:        postgressidecar.Dialer(w.server.Address()),
 		Credentials: credentials{}, Approvals: nobody{}, Recorder: f.log,
 	}

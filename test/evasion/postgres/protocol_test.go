@@ -203,6 +203,9 @@ func (w *world) protocol(t *testing.T) {
 	t.Run("cancel keys", func(t *testing.T) { w.cancelKeys(t, f) })
 	t.Run("start-up packets", func(t *testing.T) { w.startups(t, f) })
 	t.Run("what changes between Parse and Bind", func(t *testing.T) { w.changesBetween(t) })
+	t.Run("portals and pipelines", w.portals)
+	t.Run("a policy that changes under a portal", w.policyChanges)
+	t.Run("what runs as it is bound", w.recordedAtBind)
 }
 
 // pastARefusal sends work behind what is refused, in one write.
