@@ -258,6 +258,41 @@ func TestApprovals(t *testing.T) {
 			t.Fatal(text)
 		}
 	})
+	t.Run("an approval is for the formats in which it was asked for", func(t *testing.T) {
+		const update = "UPDATE notes SET body = body WHERE '02/01/2026'::date > now()"
+		s := newSidecar(t, unfiltered(0, "Refuse"))
+		k := talk(t, s.connect(t, ""))
+		asks := func(n int, conn *talker, text string) {
+			t.Helper()
+			conn.send(q(update))
+			if got := conn.until("Z", 1); !strings.Contains(got, "E(42501)") {
+				t.Fatal(got)
+			}
+			if got := s.desk.Next(t, n).Text; !strings.Contains(got, text) {
+				t.Fatalf("people see %s", got)
+			}
+		}
+		asks(1, k, "-- in database")
+		s.desk.Decide(1, "Approved", "")
+		k.send(q("SET DateStyle = 'ISO, DMY'"))
+		k.until("Z", 1)
+		asks(2, k, "DateStyle ISO, DMY")
+		asks(3, talk(t, s.connect(t, "options='-c DateStyle=SQL,YMD'")), "DateStyle SQL, YMD")
+		asks(4, talk(t, s.connect(t, "options='-c TimeZone=Asia/Tokyo'")), "TimeZone Asia/Tokyo")
+		k.send(q("BEGIN"), parse("", "SET LOCAL DateStyle = 'SQL, DMY'"), bind("", ""), execute("", 0), parse("", update), bind("", ""), execute("", 0), syncing)
+		if got := k.until("Z", 2); !strings.Contains(got, "E(42501)") {
+			t.Fatal(got)
+		}
+		if got := s.desk.Next(t, 5).Text; !strings.Contains(got, "as its pipeline sets them") {
+			t.Fatalf("people see %s", got)
+		}
+		k.send(q("ROLLBACK"), q("SET DateStyle = 'ISO, MDY'"))
+		k.until("Z", 2)
+		k.send(q(update))
+		if got := k.until("Z", 1); !strings.Contains(got, "C(UPDATE") {
+			t.Fatalf("what was approved does not run: %s", got)
+		}
+	})
 	t.Run("a prepared statement is approved where it is bound, and holds no locks meanwhile", func(t *testing.T) {
 		s := newSidecar(t, unfiltered(60, "Refuse"))
 		k := talk(t, s.connect(t, ""))

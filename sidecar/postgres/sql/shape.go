@@ -17,6 +17,9 @@ type Column struct {
 	Proof Proof
 	// Row is the index of the masking row, for Masked.
 	Row int
+	// Mixed says, for Masked, that values which are not protected may stand in it as well, of whoever asks: a hash of those
+	// would tell what the others are.
+	Mixed bool
 	// Source names the protected column, or says why the column is not proved; for the record.
 	Source string
 }

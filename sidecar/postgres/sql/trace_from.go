@@ -123,7 +123,7 @@ func (t *tracer) concatenated(a, b rows) rows {
 	if a.known && b.known {
 		return rows{known: true, columns: slices.Concat(a.columns, b.columns)}
 	}
-	return rows{rest: worse(a.worst(), b.worst())}
+	return rows{rest: mixed(a.worst(), b.worst())}
 }
 
 // pairs are the functions that return a row of key and value.
@@ -223,7 +223,7 @@ func (t *tracer) visible(entries []*table) rows {
 		case known:
 			out.columns = append(out.columns, e.rows.columns...)
 		default:
-			worst = worse(worst, e.rows.worst())
+			worst = mixed(worst, e.rows.worst())
 		}
 	}
 	if !known {
@@ -254,7 +254,7 @@ func common(left, right rows) []string {
 
 // merged joins two sides by columns of the same name, which the join compares.
 func (t *tracer) merged(left, right rows, using []string) (merged, all rows) {
-	worst := worse(left.worst(), right.worst())
+	worst := mixed(left.worst(), right.worst())
 	if !t.copies(len(left.columns) + len(right.columns)) {
 		return intricate, intricate
 	}
@@ -269,18 +269,25 @@ func (t *tracer) merged(left, right rows, using []string) (merged, all rows) {
 	for _, name := range using {
 		joined[name] = proved
 	}
+	found := make(map[string]bool, len(using))
 	anything := proved // columns whose names could be any
 	for _, side := range [][]attribute{left.columns, right.columns} {
 		for _, a := range side {
 			if c, ok := joined[a.name]; ok {
-				joined[a.name] = worse(c, a.Column)
+				if !found[a.name] {
+					c, found[a.name] = a.Column, true
+				}
+				joined[a.name] = mixed(c, a.Column)
 			} else if a.name == "" {
 				anything = worse(anything, a.Column)
 			}
 		}
 	}
 	for _, name := range using {
-		c := worse(joined[name], anything)
+		c := joined[name]
+		if anything.Proof != Clear {
+			c = mixed(c, anything)
+		}
 		t.infer(c)
 		merged.columns = append(merged.columns, attribute{name, c})
 	}

@@ -93,7 +93,7 @@ func (t *tracer) targets(list []*pg_query.Node, sc *scope) rows {
 		if out.known {
 			out.columns = append(out.columns, attribute{name, c})
 		} else {
-			out.rest = worse(out.rest, c)
+			out.rest = mixed(out.rest, c)
 		}
 	}
 	return out
@@ -109,7 +109,7 @@ func (t *tracer) values(s *pg_query.SelectStmt, sc *scope) rows {
 			if i == 0 {
 				out.columns = append(out.columns, attribute{"column" + strconv.Itoa(j+1), c})
 			} else if j < len(out.columns) {
-				out.columns[j].Column = worse(out.columns[j].Column, c)
+				out.columns[j].Column = mixed(out.columns[j].Column, c)
 			}
 		}
 	}
@@ -129,11 +129,11 @@ func (t *tracer) setOperation(s *pg_query.SelectStmt, sc *scope) rows {
 
 func union(left, right rows) rows {
 	if !left.known || !right.known || len(left.columns) != len(right.columns) {
-		return rows{rest: worse(left.worst(), right.worst())}
+		return rows{rest: mixed(left.worst(), right.worst())}
 	}
 	out := rows{known: true, columns: slices.Clone(left.columns)}
 	for i := range out.columns {
-		out.columns[i].Column = worse(out.columns[i].Column, right.columns[i].Column)
+		out.columns[i].Column = mixed(out.columns[i].Column, right.columns[i].Column)
 	}
 	return out
 }
@@ -303,11 +303,11 @@ func (t *tracer) recursive(c *pg_query.CommonTableExpr, s *pg_query.SelectStmt, 
 }
 
 func sameRows(a, b rows) bool {
-	if a.known != b.known || len(a.columns) != len(b.columns) || a.rest.Proof != b.rest.Proof || a.rest.Row != b.rest.Row {
+	if a.known != b.known || len(a.columns) != len(b.columns) || a.rest.Proof != b.rest.Proof || a.rest.Row != b.rest.Row || a.rest.Mixed != b.rest.Mixed {
 		return false
 	}
 	for i := range a.columns {
-		if a.columns[i].Proof != b.columns[i].Proof || a.columns[i].Row != b.columns[i].Row {
+		if a.columns[i].Proof != b.columns[i].Proof || a.columns[i].Row != b.columns[i].Row || a.columns[i].Mixed != b.columns[i].Mixed {
 			return false
 		}
 	}

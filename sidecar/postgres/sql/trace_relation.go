@@ -56,7 +56,7 @@ func either(a, b rows, n RelationName) rows {
 	}
 	out := rows{known: true, columns: slices.Clone(a.columns)}
 	for i := range out.columns {
-		out.columns[i].Column = worse(out.columns[i].Column, b.columns[i].Column)
+		out.columns[i].Column = mixed(out.columns[i].Column, b.columns[i].Column)
 	}
 	return out
 }

@@ -55,6 +55,7 @@ func worse(a, b Column) Column {
 	case b.Proof == Clear:
 		return a
 	case a.Proof == Masked && b.Proof == Masked && a.Row == b.Row:
+		a.Mixed = a.Mixed || b.Mixed
 		return a
 	case a.Proof == Unproved:
 		return a
@@ -64,14 +65,24 @@ func worse(a, b Column) Column {
 	return unproved(a.Source)
 }
 
+// mixed is worse for values of both, which stand in one column of the result.
+func mixed(a, b Column) Column {
+	out := worse(a, b)
+	out.Mixed = out.Proof == Masked && (a.Mixed || b.Mixed || a.Proof == Clear || b.Proof == Clear)
+	return out
+}
+
 // worst is the worst of all columns.
 func (r rows) worst() Column {
-	out := proved
-	if !r.known {
-		out = r.rest
+	out, columns := r.rest, r.columns
+	if r.known {
+		out = proved
+		if len(columns) > 0 {
+			out, columns = columns[0].Column, columns[1:]
+		}
 	}
-	for _, c := range r.columns {
-		out = worse(out, c.Column)
+	for _, c := range columns {
+		out = mixed(out, c.Column)
 	}
 	return out
 }

@@ -80,7 +80,7 @@ func (c *Core) copyPlan(o *owed, columns int, binaryFormat bool) (*copyOut, bool
 		proof := shape.Column(i, columns)
 		switch {
 		case proof.Proof == sql.Masked && proof.Row >= 0 && proof.Row < len(rules.masking):
-			out.columns[i] = column{treatment: treatMask, method: rules.masking[proof.Row].Method}
+			out.columns[i] = column{treatment: treatMask, method: rules.method(proof)}
 		case proof.Proof != sql.Clear:
 			out.columns[i] = column{treatment: treatMask, method: policy.MaskRedact}
 		case !rules.detectors.Empty():

@@ -118,6 +118,7 @@ type Core struct {
 	nameWork   int // forwarded statements that have yet to change names by SQL
 	state      sql.State
 	version    uint64 // of state and temps
+	formats    formats
 	path       string // canonical search_path; initial is the one that the server gives to who asks for none
 	initial    string
 	stale      bool // the search path or role may have changed
@@ -140,6 +141,7 @@ type segment struct {
 	executed int
 	flushed  bool // the server was told to send all it has
 	skip     bool // refused or failed: everything up to Sync is dropped
+	reformed bool // what was forwarded may have changed the formats
 	// closed is the number of an earlier part of this segment that the core itself ended by a hidden Sync.
 	closed uint64
 }
@@ -163,6 +165,9 @@ func New(cfg Config) *Core {
 	c.path = pathText(cfg.SearchPath, cfg.User)
 	if !cfg.PathChosen {
 		c.initial = c.path
+	}
+	for name, value := range cfg.Parameters {
+		c.formats.set(name, value)
 	}
 	c.names.init()
 	c.nextSegment()

@@ -4,12 +4,14 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
+	"strconv"
 )
 
 // Digest fields: each a byte that no text can hold (NUL), a letter, a length and the field.
 const (
 	fieldDatabase = 'd'
 	fieldPath     = 'p' // search_path and role, where they are not those that the session began with
+	fieldFormats  = 'f' // DateStyle, IntervalStyle and TimeZone, by which literals and values are read
 	fieldPrepared = 's' // the text behind an EXECUTE's or FETCH's name
 	fieldValues   = 'v' // SHA-256 over the Parse's parameter types and the Bind's formats and values
 )
@@ -23,6 +25,7 @@ func (c *Core) digestOf(text string, at place, named []*statement, b *binding) s
 	if at.told {
 		d = hashField(d, fieldPath, at.path)
 	}
+	d = hashField(d, fieldFormats, at.formats)
 	for _, s := range named {
 		if s != nil {
 			d = hashField(d, fieldPrepared, s.text)
@@ -39,14 +42,22 @@ func (c *Core) digestOf(text string, at place, named []*statement, b *binding) s
 	return string(out[:])
 }
 
-// place is where a statement's names are looked up: search_path and role, and whether they have to be told.
+// place is what a statement's text does not say about what it means: where its names are looked up (search_path and role,
+// and whether they have to be told) and how its literals and values are read.
 type place struct {
-	path string
-	told bool
+	path    string
+	told    bool
+	formats string
 }
 
 // place is that of a statement which is forwarded now.
-func (c *Core) place() place { return place{c.path, c.path != c.initial || c.stale} }
+func (c *Core) place() place {
+	formats := c.formats.text
+	if c.segment.reformed { // by what is before it in its pipeline; servers report at the end of that
+		formats = c.cfg.Nonce + strconv.FormatUint(c.segment.number, 10)
+	}
+	return place{c.path, c.path != c.initial || c.stale, formats}
+}
 
 func hashField(d []byte, name byte, value string) []byte {
 	d = append(d, 0, name)

@@ -13,6 +13,7 @@ func (c *Core) forwarded(o *owed) {
 		c.nameWork++
 		o.counted = true
 	}
+	c.segment.reformed = c.segment.reformed || j.reforms
 	if j.tracked {
 		c.stale, c.touched = true, true
 	}

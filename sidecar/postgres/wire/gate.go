@@ -168,13 +168,17 @@ func (c *Core) ask(s subject, p *pending) (outcome, uint64, *session.Grant) {
 	if c.path != c.initial {
 		path = c.path
 	}
+	formats := c.formats.unusual()
+	if c.segment.reformed {
+		formats = "DateStyle, IntervalStyle and TimeZone as its pipeline sets them"
+	}
 	p.asking = true
 	p.inside = inside || c.tx != txIdle
 	p.ask = session.Ask{
 		Verdict:  s.verdict,
 		Target:   c.compiled.destination.TargetOf(s.verdict.Policy),
 		Protocol: policy.ProtocolPostgres,
-		Text:     c.compiled.asked(s.text, s.values, c.cfg.Database, path),
+		Text:     c.compiled.asked(s.text, s.values, c.cfg.Database, path, formats),
 		Length:   len(s.text),
 		Digest:   s.digest,
 

@@ -63,6 +63,7 @@ type effects struct {
 	touches   bool // works on protected columns, or on what may hold their values
 	ends      bool // may end a transaction or go back in it
 	unknown   bool // was not understood
+	reforms   bool // may change how literals and values are read
 	calls     bool // calls functions that are not known to be the server's
 }
 
@@ -281,7 +282,7 @@ func (j *judged) note(p *part) {
 	case sql.KindPrepare, sql.KindDeallocate, sql.KindDeclare, sql.KindClose:
 		j.names = true
 	case sql.KindDiscard:
-		j.names, j.tracked, j.catalogue = true, true, true
+		j.names, j.tracked, j.catalogue, j.reforms = true, true, true, true
 	case sql.KindTransaction:
 		j.ends = p.Transaction == nil || p.Transaction.Kind != sql.Begin
 		j.settles = true
@@ -291,6 +292,7 @@ func (j *judged) note(p *part) {
 	if p.Setting != nil && (p.Setting.Name == "" || p.Setting.Class == sql.SettingTracked) {
 		j.tracked = true
 	}
+	j.reforms = j.reforms || p.Setting != nil && reforms(p.Setting.Name)
 	switch {
 	case p.CreatesTemporary != "": // nobody else's concern
 		j.temporary = true
@@ -308,19 +310,20 @@ func (j *judged) note(p *part) {
 		}
 		j.reads = j.reads && s.ReadOnly
 		if s.Opaque {
-			j.names, j.tracked, j.catalogue = true, true, true
+			j.names, j.tracked, j.catalogue, j.reforms = true, true, true, true
 		}
 		// Servers before 18 do not report their search_path: what a function has made of it has to be asked for.
 		j.calls = j.calls || slices.ContainsFunc(s.Functions, func(f string) bool {
 			return sql.MayChangeSession(f) || j.routines != nil && j.routines.Own(sql.OwnFunction, f)
 		})
 		j.tracked = j.tracked || j.calls
+		j.reforms = j.reforms || j.calls
 		for t := range s.Tables {
 			j.touches = j.touches || j.rules.touches(&s.Tables[t])
 		}
 	}
 	if j.unknown {
-		j.names, j.tracked, j.catalogue = true, true, true
+		j.names, j.tracked, j.catalogue, j.reforms = true, true, true, true
 		j.touches = j.touches || !j.rules.protected.Empty()
 	}
 }

@@ -75,6 +75,14 @@ func (c *Core) planFor(o *owed) *plan {
 	return p
 }
 
+// method is how a masked column's values are replaced.
+func (r *Rules) method(c sql.Column) policy.Method {
+	if m := r.masking[c.Row].Method; m != policy.MaskHash || !c.Mixed {
+		return m
+	}
+	return policy.MaskRedact // an agent that gives values of its own could look the others up by their hashes
+}
+
 func (c *Core) epoch() uint64 {
 	if shared := c.shared(); shared != nil {
 		return shared.Epoch()
@@ -107,7 +115,7 @@ func (c *Core) plan(o *owed, d *description, of *portal) *plan {
 		}
 		switch {
 		case proof.Proof == sql.Masked && proof.Row >= 0 && proof.Row < len(rules.masking):
-			col.treatment, col.method = treatMask, rules.masking[proof.Row].Method
+			col.treatment, col.method = treatMask, rules.method(proof)
 		case proof.Proof != sql.Clear:
 			col.treatment, col.method = treatMask, policy.MaskRedact
 		case !rules.detectors.Empty() && mask.Applies(f.typ):

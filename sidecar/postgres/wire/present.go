@@ -39,7 +39,7 @@ func (r *Rules) recorded(j *judged, text, values string) string {
 
 // asked is a statement as people see it who approve it: masked, cut, its control characters written out, and
 // what it runs with and where on lines of their own behind it.
-func (r *Rules) asked(text, values, database, path string) string {
+func (r *Rules) asked(text, values, database, path, formats string) string {
 	text, length := r.detectors.Text(text, maxAsked)
 	var b strings.Builder
 	visible(&b, text, true)
@@ -56,6 +56,10 @@ func (r *Rules) asked(text, values, database, path string) string {
 	if path != "" {
 		b.WriteString(", search_path ")
 		visible(&b, path, false)
+	}
+	if formats != "" {
+		b.WriteString(", ")
+		visible(&b, formats, false)
 	}
 	return b.String()
 }

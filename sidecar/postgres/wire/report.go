@@ -168,6 +168,7 @@ func (c *Core) parameter(frame, body []byte, alias bool) {
 		c.brokenf("a ParameterStatus that cannot be read")
 		return
 	}
+	c.formats.set(m.Name, m.Value)
 	switch m.Name {
 	case "standard_conforming_strings":
 		if on := m.Value == "on"; on != c.state.StandardConformingStrings {

@@ -97,7 +97,7 @@ func (w *world) try(t *testing.T, c *script) {
 		a := attack(t, f.Address(), "whoever", s.database, startup(c))
 		errs := w.steps(a, c)
 		seen[i] = a.comparable()
-		if what := s.secrets.find(a.received.Bytes()); what != "" {
+		if what := s.secrets.find(a.said()); what != "" {
 			t.Errorf("received: %s", what)
 		}
 		if what := s.foreign(a.received.Bytes()); what != "" {

@@ -103,7 +103,7 @@ func (w *world) portals(t *testing.T) {
 						}
 						a.feedNothing(p.ends)
 					}
-					if what := s.secrets.find(a.received.Bytes()); what != "" {
+					if what := s.secrets.find(a.said()); what != "" {
 						t.Errorf("%s: received: %s", how, what)
 					}
 					seen[i] = a.comparable()
@@ -165,13 +165,13 @@ func (w *world) policyChanges(t *testing.T) {
 			a := attack(t, f.Address(), "whoever", s.database, nil)
 			a.send(query("BEGIN"), parse("", "SELECT card_number FROM customers ORDER BY id DESC"), bind("p", ""), execute("p", 1), syncing)
 			a.until(2)
-			if what := s.secrets.find(a.received.Bytes()); what != "" && !strings.Contains(what, "none") {
+			if what := s.secrets.find(a.said()); what != "" && !strings.Contains(what, "none") {
 				a.received.Reset() // the policy of then allowed it
 			}
 			f.change(d)
 			a.send(execute("p", 0), syncing)
 			errs := a.until(1)
-			if what := s.secrets.find(a.received.Bytes()); what != "" {
+			if what := s.secrets.find(a.said()); what != "" {
 				t.Errorf("received: %s", what)
 			}
 			if now == "none" && (len(errs) != 1 || errs[0].Code != "42501") {

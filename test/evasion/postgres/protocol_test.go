@@ -141,7 +141,7 @@ func (a *adversary) rest(pause time.Duration) {
 func (w *world) unharmed(t *testing.T, f *front, a *adversary) {
 	t.Helper()
 	s := w.sides[0]
-	if what := s.secrets.find(a.received.Bytes()); what != "" {
+	if what := s.secrets.find(a.said()); what != "" {
 		t.Errorf("received: %s", what)
 	}
 	if now := w.snapshot(t, s.judge); now != s.state {
@@ -515,7 +515,7 @@ func (w *world) changesBetween(t *testing.T) {
 			}
 			w.must(t, side.judge, change)
 			run(a)
-			if what := side.secrets.find(a.received.Bytes()); what != "" {
+			if what := side.secrets.find(a.said()); what != "" {
 				t.Errorf("received: %s", what)
 			}
 			a.alive(&script{})
