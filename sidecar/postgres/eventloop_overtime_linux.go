@@ -28,17 +28,26 @@ func (s *looped) watchTime(now time.Time) bool {
 	switch {
 	case s.over:
 		return false
-	case s.elsewhere || s.asking:
+	case s.elsewhere: // looked at when it is back
+		if !s.looking {
+			s.looking = true
+			s.after = append(s.after, func() {
+				s.looking = false
+				s.watchTime(time.Now())
+			})
+		}
+		return true
+	case s.asking:
 		return true
 	case !s.core.LimitsTime():
 		return false
 	}
-	cancel, end := s.overtime.look(s.core, now)
+	cancel, end := s.overtime.look(s.core, now, s.toAgent.pending())
 	if cancel {
 		s.cancelUpstream(func() {})
 	}
 	switch {
-	case end && !s.toAgent.pending(): // else the server may wait for the agent to read
+	case end:
 		s.interrupted(errOvertime)
 	case !cancel:
 		s.toSend()

@@ -29,6 +29,7 @@ type looped struct {
 	hungUp     bool  // the agent, while something is still to be done with what it said
 	cause      error // why it was interrupted while a goroutine had the core, or before it began
 	outlasted  bool  // the time is over that the session was granted for
+	looking    bool  // watchTime is in after
 	broken     atomic.Bool
 	after      []func()
 	slow       sync.WaitGroup

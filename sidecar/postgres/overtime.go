@@ -21,15 +21,18 @@ const (
 	overtimeLook = time.Second
 	// overtimeGrace is left to the server's own statement_timeout.
 	overtimeGrace = time.Second
-	// overtimeEnd is how long a statement may take to end that was cancelled: code can catch that.
-	overtimeEnd = 5 * time.Second
+	// overtimeEnd is how long a statement may take to end that was cancelled: code can catch that. The server may wait for an
+	// agent that does not read its answers, which has until overtimeUnread.
+	overtimeEnd    = 5 * time.Second
+	overtimeUnread = time.Minute
 )
 
 // errOvertime ends the session of a statement that does not let itself be cancelled.
 var errOvertime = errors.New("a statement ran for longer than the policy's limits.statementTimeout, and went on when it was cancelled")
 
-// look tells whether what runs is to be cancelled, or its session to be ended.
-func (o *overtime) look(c *wire.Core, now time.Time) (cancel, end bool) {
+// look tells whether what runs is to be cancelled, or its session to be ended. unread says that the agent has not taken
+// all that came before.
+func (o *overtime) look(c *wire.Core, now time.Time, unread bool) (cancel, end bool) {
 	number, limit := c.Running()
 	if number != o.number || number == 0 {
 		*o = overtime{number: number, since: now}
@@ -39,10 +42,12 @@ func (o *overtime) look(c *wire.Core, now time.Time) (cancel, end bool) {
 	case over <= overtimeGrace:
 		return false, false
 	case !o.cancelled:
-		if o.cancelled = c.Overdue(); !o.cancelled {
+		if cancel, o.cancelled = c.Overdue(); !o.cancelled {
 			o.since = now
 		}
-		return o.cancelled, false
+		return cancel, false
+	case unread:
+		return false, over > overtimeGrace+overtimeUnread
 	default:
 		return false, over > overtimeGrace+overtimeEnd
 	}
@@ -56,8 +61,11 @@ func (d *driver) watchTime(ctx context.Context) {
 			d.mu.Unlock()
 			return
 		}
-		work := func() {}
-		cancel, end := d.overtime.look(d.core, time.Now())
+		work, unread := func() {}, !d.agent.writing.TryLock()
+		if !unread {
+			d.agent.writing.Unlock()
+		}
+		cancel, end := d.overtime.look(d.core, time.Now(), unread)
 		if cancel {
 			work = d.cancelUpstream(ctx)
 		}
@@ -67,8 +75,7 @@ func (d *driver) watchTime(ctx context.Context) {
 		if toServer {
 			d.flushServer()
 		}
-		if end && d.agent.writing.TryLock() { // else the server may wait for the agent to read
-			d.agent.writing.Unlock()
+		if end {
 			d.interrupt(errOvertime)
 			return
 		}

@@ -53,6 +53,41 @@ func TestNoCodeOfTheServerLiftsTheTimeLimit(t *testing.T) {
 			t.Fatal(got)
 		}
 	})
+	t.Run("before a COPY in the same string", func(t *testing.T) {
+		t.Parallel()
+		conn := s.connect(t, "")
+		rows(t, conn, lifting)
+		k := talk(t, conn)
+		k.send(q("SELECT pg_sleep(300); COPY orders FROM STDIN"))
+		if got := k.until("Z", 1); !strings.HasSuffix(got, "E(57014) Z(I)") {
+			t.Fatal(got)
+		}
+	})
+	t.Run("of a COPY that the agent does not end", func(t *testing.T) {
+		t.Parallel()
+		conn := s.connect(t, "")
+		rows(t, conn, lifting)
+		k := talk(t, conn)
+		k.send(parse("", "COPY orders FROM STDIN"), bind("", ""), execute("", 0))
+		// A server that waits for the data of a COPY heeds a cancel request as the next of it comes.
+		if got := k.until("E", 1); !strings.HasSuffix(got, "G E(57P01)") {
+			t.Fatal(got)
+		}
+	})
+	t.Run("of what is described before it runs", func(t *testing.T) {
+		t.Parallel()
+		m := allowAll()
+		m.Masking, m.Limits = []policy.Masking{{Detectors: []string{"Email"}}}, pg.Limits
+		conn := newSidecar(t, m).connect(t, "")
+		rows(t, conn, lifting)
+		k := talk(t, conn)
+		k.send(parse("", "SELECT pg_sleep(300)"), bind("", ""), flush)
+		k.until("2", 1)
+		k.send(execute("", 0), syncing)
+		if got := k.until("Z", 1); !strings.HasSuffix(got, "E(57014) Z(I)") {
+			t.Fatal(got)
+		}
+	})
 	t.Run("where it does not let itself be cancelled", func(t *testing.T) {
 		t.Parallel()
 		conn := s.connect(t, "")

@@ -133,9 +133,9 @@ func missing(n int64, why error) string {
 	return fmt.Sprintf("%s missing: %v", count(n, "event is", "events are"), why)
 }
 
-// room tells whether an event would find room.
-func (c *chain) room() bool {
-	more := framed(len(c.raw)+maxEvent) - c.reserved
+// room tells whether that many events would find room.
+func (c *chain) room(events int) bool {
+	more := framed(len(c.raw)+events*maxEvent) - c.reserved
 	return more <= 0 || c.spool.used.Load()+max(more, reserveStep) <= c.spool.options.Budget
 }
 

@@ -15,14 +15,17 @@ func TestWhatHasRunIsKeptThoughOthersTookTheRoomSince(t *testing.T) {
 	l := s.Log(testOptions(policy.Block))
 	first, other := l.Recorder(), l.Recorder()
 	say(t, first, "begin")
-	if !first.Ready() {
+	if !first.Ready(1) {
 		t.Fatal("a spool with room is not ready")
+	}
+	if first.Ready(5) {
+		t.Error("a spool of 256 KiB is ready for five events of 64")
 	}
 	if _, err := fillUp(t, other); !errors.Is(err, ErrNotKept) {
 		t.Fatal(err)
 	}
 	first.Keep(Event{Kind: KindCommand, Text: "ran " + noise(40<<10), Verdict: "Allow"})
-	if first.Ready() {
+	if first.Ready(1) {
 		t.Error("a full spool is ready")
 	}
 	if err := first.Record(Event{Kind: KindCommand, Text: noise(2000)}); !errors.Is(err, ErrNotKept) {
@@ -73,7 +76,7 @@ func TestALogIsNotReady(t *testing.T) {
 			l := s.Log(testOptions(policy.Block))
 			c := l.Recorder()
 			prepare(t, s, l, c)
-			if c.Ready() {
+			if c.Ready(1) {
 				t.Error("is ready")
 			}
 		})
@@ -86,7 +89,7 @@ func TestWhatHasRunGoesToTheNextHoursLogWhereItsOwnHasEnded(t *testing.T) {
 	l := s.Log(testOptions(policy.Block))
 	c := l.Recorder()
 	say(t, c, "before")
-	if !c.Ready() {
+	if !c.Ready(1) {
 		t.Fatal("is not ready")
 	}
 	l.expire(l.chain)

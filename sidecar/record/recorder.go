@@ -66,14 +66,14 @@ func (c *Connection) append(ch *chain, e Event, now time.Time) error {
 	return nil
 }
 
-// Ready tells whether an event would be kept now. It says no where it would take more than a look: at the first event,
+// Ready tells whether that many events would be kept now, however long each is. It says no where it would take more than a look: at the first event,
 // and as an hour begins.
-func (c *Connection) Ready() bool {
+func (c *Connection) Ready(events int) bool {
 	l := c.log
 	l.appending.Lock()
 	defer l.appending.Unlock()
 	ch := l.chain
-	return ch != nil && ch == c.chain && !l.closed && l.lost == 0 && !ch.abandoned.Load() && ch.broken() == nil && ch.room()
+	return ch != nil && ch == c.chain && !l.closed && l.lost == 0 && !ch.abandoned.Load() && ch.broken() == nil && ch.room(events)
 }
 
 // Keep is Record for an event of what has been done, because Ready said that there is room for it: it is kept even where

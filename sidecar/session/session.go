@@ -146,8 +146,8 @@ type Recorder interface {
 // Keeper is a Recorder by which a command can be recorded while the server works on it.
 type Keeper interface {
 	Recorder
-	// Ready tells whether an event would be kept now.
-	Ready() bool
+	// Ready tells whether that many events would be kept now.
+	Ready(events int) bool
 	// Keep appends an event after Ready has said that there is room for it: also where that has changed since, and what
 	// others recorded has taken the room.
 	Keep(record.Event)

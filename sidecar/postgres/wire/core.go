@@ -19,9 +19,9 @@ type Config struct {
 	Rules func() *Rules
 	// Record keeps an event. An error means that it was not kept and that the command must be refused.
 	Record func(record.Event) error
-	// Ready tells whether an event would be kept now, and Keep keeps one after Ready has said so, whatever has happened
-	// in between. Both nil: every command is recorded before it is sent on.
-	Ready func() bool
+	// Ready tells whether that many events would be kept now, and Keep keeps one after Ready has said so, whatever has
+	// happened in between. Both nil: every command is recorded before it is sent on.
+	Ready func(events int) bool
 	Keep  func(record.Event)
 	// Catalogue is the database's, shared by the pod's sessions. It is read only while a policy protects columns
 	// by name.

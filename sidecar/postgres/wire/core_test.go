@@ -124,15 +124,16 @@ func conversation() []turn {
 	}
 }
 
-// play runs a conversation in pieces of a size and returns what either side got.
-func play(t testing.TB, c *Core, turns []turn, size int) (agent, server []byte) {
-	t.Helper()
-	settle := func() {
-		for {
-			a, _ := c.ToAgent(nil)
-			agent = append(agent, a...)
-			s, _ := c.ToServer(nil)
-			server = append(server, s...)
+// ends collects what either side gets: send takes what there is, settle also grants whatever the core waits for.
+func ends(c *Core, agent, server *[]byte) (send, settle func()) {
+	send = func() {
+		a, _ := c.ToAgent(nil)
+		*agent = append(*agent, a...)
+		s, _ := c.ToServer(nil)
+		*server = append(*server, s...)
+	}
+	settle = func() {
+		for send(); ; send() {
 			switch c.Wait() {
 			case WaitFlush:
 				c.Flushed(nil)
@@ -144,6 +145,13 @@ func play(t testing.TB, c *Core, turns []turn, size int) (agent, server []byte) 
 			}
 		}
 	}
+	return send, settle
+}
+
+// play runs a conversation in pieces of a size and returns what either side got.
+func play(t testing.TB, c *Core, turns []turn, size int) (agent, server []byte) {
+	t.Helper()
+	_, settle := ends(c, &agent, &server)
 	for _, turn := range turns {
 		for p := turn.agent; len(p) > 0; {
 			n := min(size, len(p))

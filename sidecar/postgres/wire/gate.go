@@ -120,7 +120,7 @@ func (c *Core) admit(s subject) (outcome, uint64, *session.Grant) {
 	if number != 0 {
 		return passes, number, nil
 	}
-	if c.later && c.cfg.Ready != nil && c.cfg.Ready() {
+	if c.later && c.cfg.Ready != nil && c.cfg.Ready(len(c.deferred)+1) {
 		c.commands++
 		c.postpone(deferred{command: true, number: c.commands, subject: s, rules: c.compiled})
 		return passes, c.commands, nil

@@ -11,7 +11,6 @@ import (
 	"github.com/jackc/pgproto3/v2"
 
 	"github.com/chaperone-dev/chaperone/sidecar/record"
-	"github.com/chaperone-dev/chaperone/sidecar/session"
 )
 
 func TestResultsThatArePutOffAreRecordedInOrder(t *testing.T) {
@@ -80,25 +79,7 @@ func TestNoMoreResultsArePutOffThanAreBounded(t *testing.T) {
 // playLater is play by a driver that has commands recorded when they have been sent on, and that uses its buffer again.
 func playLater(t testing.TB, c *Core, turns []turn, size int) (agent, server []byte) {
 	t.Helper()
-	send := func() {
-		a, _ := c.ToAgent(nil)
-		agent = append(agent, a...)
-		s, _ := c.ToServer(nil)
-		server = append(server, s...)
-	}
-	settle := func() {
-		for send(); ; send() {
-			switch c.Wait() {
-			case WaitFlush:
-				c.Flushed(nil)
-			case WaitApproval:
-				c.Noted("apr-1")
-				c.Decided(&session.Grant{Request: "apr-1"}, nil)
-			default:
-				return
-			}
-		}
-	}
+	send, settle := ends(c, &agent, &server)
 	buf := make([]byte, 1<<20)
 	take := func(p []byte, side func([]byte)) {
 		for len(p) > 0 {
@@ -165,7 +146,13 @@ func TestWhatIsRecordedLaterIsTheSame(t *testing.T) {
 			for _, size := range []int{1, 7, 50, 64, 97, 1000, 1 << 20} {
 				c, events := newCore(t, rules)
 				asked := 0
-				c.cfg.Ready = func() bool { asked++; return ready(asked) }
+				c.cfg.Ready = func(events int) bool {
+					if events != len(c.deferred)+1 {
+						t.Fatalf("room for %d events was asked for, where %d wait", events, len(c.deferred))
+					}
+					asked++
+					return ready(asked)
+				}
 				c.cfg.Keep = func(e record.Event) { *events = append(*events, e) }
 				a, s := playLater(t, c, turns, size)
 				if !bytes.Equal(a, agent) || !bytes.Equal(s, server) {
@@ -184,7 +171,7 @@ func TestWhatIsRecordedLaterIsTheSame(t *testing.T) {
 
 func TestACommandIsRecordedBeforeItIsSentOnWhereThereIsNoRoomForIt(t *testing.T) {
 	c, _ := newCore(t, strict(t))
-	c.cfg.Ready = func() bool { return false }
+	c.cfg.Ready = func(int) bool { return false }
 	c.cfg.Record = func(record.Event) error { return errors.New("the spool is full") }
 	c.RecordLater()
 	c.Agent(encode(&pgproto3.Query{String: "SELECT 1"}))
@@ -198,7 +185,7 @@ func TestACommandIsRecordedBeforeItIsSentOnWhereThereIsNoRoomForIt(t *testing.T)
 
 func TestACommandIsRecordedWhenItHasBeenSentOn(t *testing.T) {
 	c, events := newCore(t, strict(t))
-	c.cfg.Ready = func() bool { return true }
+	c.cfg.Ready = func(int) bool { return true }
 	c.cfg.Keep = func(e record.Event) { *events = append(*events, e) }
 	c.RecordLater()
 	ask := encode(&pgproto3.Query{String: "SELECT 1"})

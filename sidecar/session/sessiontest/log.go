@@ -47,7 +47,7 @@ func (l *Log) Record(e record.Event) error {
 }
 
 // Ready implements session.Keeper.
-func (l *Log) Ready() bool {
+func (l *Log) Ready(int) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.fail == nil

@@ -242,7 +242,7 @@ func (r *recorder) Record(e record.Event) error {
 	return nil
 }
 
-func (r *recorder) Ready() bool                 { return true }
+func (r *recorder) Ready(int) bool              { return true }
 func (r *recorder) Keep(e record.Event)         { _ = r.Record(e) }
 func (r *recorder) Flush(context.Context) error { return nil }
 func (r *recorder) Close() error                { return nil }

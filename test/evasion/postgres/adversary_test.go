@@ -93,7 +93,7 @@ func (l *log) Record(e record.Event) error {
 	return nil
 }
 
-func (l *log) Ready() bool                 { return true }
+func (l *log) Ready(int) bool              { return true }
 func (l *log) Keep(e record.Event)         { _ = l.Record(e) }
 func (l *log) Flush(context.Context) error { return nil }
 func (l *log) Close() error                { return nil }
